@@ -1,0 +1,163 @@
+"""Run the ring example's campaign, check what it found, and replay one trial. `make demo`.
+
+Exit status 0 only if exactly the planted bugs were found and the replay gave the same outcome.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+PLANTED = ROOT / "examples" / "ring" / "planted.toml"
+BAD = {"crashed", "hung", "corrupted", "leaked", "unraisable", "failed"}
+REPLAY_LINE = re.compile(r"pytest .*--fail-alloc-replay=.*")
+
+# Other installed plugins may shuffle the tests or write files; the demo looks the same everywhere.
+QUIETLY = ("-p", "no:randomly", "-p", "no:cacheprovider")
+
+
+class BadTrial(NamedTuple):
+    """What the table and the report have in common for one bad trial."""
+
+    test: str
+    capability: str
+    line: str
+    hit: int
+    outcome: str
+
+    def __str__(self) -> str:
+        name = self.test.rpartition("/")[2]
+        return (
+            f"{self.outcome:9}  {name}\n           {self.capability}, hit {self.hit}: {self.line}"
+        )
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def run_pytest(arguments: Sequence[str]) -> tuple[int, str]:
+    """Run pytest in the project's directory, show what it prints, and return it as well."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as pytest:
+        assert pytest.stdout is not None
+        lines = []
+        for line in pytest.stdout:
+            print(f"  | {line}", end="", flush=True)
+            lines.append(line)
+    return pytest.returncode, "".join(lines)
+
+
+def trials_of(report: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Every trial of a JSON report, with its test."""
+    tests = json.loads(report.read_text(encoding="utf-8"))["tests"]
+    return [(test["nodeid"], trial) for test in tests for trial in test["trials"]]
+
+
+def source_line(site: dict[str, Any]) -> str:
+    lines: list[str] = (ROOT / site["file"]).read_text(encoding="utf-8").splitlines()
+    return lines[site["line"] - 1].strip()
+
+
+def found_in(trials: list[tuple[str, dict[str, Any]]]) -> Counter[BadTrial]:
+    return Counter(
+        BadTrial(
+            test, trial["capability"], source_line(trial["site"]), trial["hit"], trial["outcome"]
+        )
+        for test, trial in trials
+        if trial["outcome"] in BAD
+    )
+
+
+def planted() -> Counter[BadTrial]:
+    bugs = tomllib.loads(PLANTED.read_text(encoding="utf-8"))["bug"]
+    return Counter(BadTrial(test=bug["test"], **trial) for bug in bugs for trial in bug["trial"])
+
+
+def compare(found: Counter[BadTrial], expected: Counter[BadTrial]) -> bool:
+    """Say which planted trials were found, which were not, and what else turned up."""
+    for heading, trials in (
+        ("Found, and planted:", found & expected),
+        ("PLANTED, BUT NOT FOUND:", expected - found),
+        ("FOUND, BUT NOT PLANTED:", found - expected),
+    ):
+        if trials:
+            say(f"\n{heading}")
+            for trial in sorted(trials.elements()):
+                say(f"  {trial}")
+    return found == expected
+
+
+def replay(output: str, trials: list[tuple[str, dict[str, Any]]], scratch: Path) -> bool:
+    """Paste the first replay line of `output`, and see whether the same trial ends the same way."""
+    pasted = REPLAY_LINE.search(output)
+    if pasted is None:
+        say("\nThe output names no replay line.")
+        return False
+    arguments = shlex.split(pasted[0])[1:]
+    say(f"\nOne of the lines above, pasted:\n\n  $ {pasted[0]}\n")
+    report = scratch / "replay.json"
+    run_pytest([*arguments, *QUIETLY, f"--fail-alloc-report=json:{report}"])
+    before = [trial for _, trial in trials if f"--fail-alloc-replay={trial['replay']}" in arguments]
+    after = [trial for _, trial in trials_of(report)]
+    if len(before) != 1 or len(after) != 1:
+        say(f"\nThe line stands for {len(before)} trials, and {len(after)} were replayed.")
+        return False
+    was, now = before[0]["outcome"], after[0]["outcome"]
+    say(f"\nThe trial {was} in the campaign and {now} in the replay.")
+    return bool(was == now)
+
+
+def main() -> int:
+    say(
+        "The receive ring of a network driver, written four ways, each of them right in\n"
+        "examples/ring/right and wrong in examples/ring/wrong. THE BUGS ARE PLANTED: this\n"
+        "run is meant to show failures. Without faultinject every test passes. Now each\n"
+        "allocation fails in turn, one per trial:\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="faultinject-demo-") as name:
+        scratch = Path(name)
+        report = scratch / "report.json"
+        say("  $ pytest --fail-alloc examples/ring\n")
+        _, output = run_pytest(
+            ["--fail-alloc", "examples/ring", *QUIETLY, f"--fail-alloc-report=json:{report}"]
+        )
+        if not report.exists():
+            say("\ndemo: the campaign did not come to an end; there is no report")
+            return 1
+        trials = trials_of(report)
+        as_planted = compare(found_in(trials), planted())
+        as_before = replay(output, trials, scratch)
+    outcomes = Counter(trial["outcome"] for _, trial in trials)
+    tally = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    say(f"\n{len(trials)} trials: {tally}.")
+    if as_planted and as_before:
+        say("demo: exactly the planted bugs were found, and the replay reproduced its trial")
+        return 0
+    say("demo: NOT what was planted" if not as_planted else "demo: the replay did not reproduce")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The same drivers with planted bugs. Do not copy from here."""

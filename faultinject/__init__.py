@@ -1,0 +1,261 @@
+"""Fault injection for Python: make calls fail, systematically, and see what holds.
+
+Lives here: the public names, and nothing else. Each is imported when it is first used
+(PEP 562), so that ``import faultinject`` costs next to nothing in a run that injects
+nothing. The first use puts it into this module, after which it is an ordinary global.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faultinject.api import (
+        fail_alloc,
+    )
+    from faultinject.callsite import (
+        CallSite,
+    )
+    from faultinject.campaign.sweep import (
+        sweep,
+    )
+    from faultinject.capabilities.fail_page_alloc import (
+        fail_page_alloc,
+    )
+    from faultinject.capabilities.failslab import (
+        failslab,
+    )
+    from faultinject.engine.attr import (
+        FaultAttr,
+    )
+    from faultinject.engine.log import (
+        Injection,
+        injections,
+    )
+    from faultinject.engine.scope import (
+        fail_nth,
+        make_it_fail,
+        no_faults,
+    )
+    from faultinject.errors import (
+        CapabilityError,
+        DoubleFree,
+        FaultInjectError,
+        InvalidFree,
+        LeakedObjects,
+        MemoryFault,
+        OutOfBounds,
+        SpecError,
+        UnavailableError,
+        UsageError,
+        UseAfterFree,
+    )
+    from faultinject.gfp import (
+        GFP_ATOMIC,
+        GFP_DMA,
+        GFP_DMA32,
+        GFP_HIGHUSER,
+        GFP_HIGHUSER_MOVABLE,
+        GFP_KERNEL,
+        GFP_KERNEL_ACCOUNT,
+        GFP_NOFS,
+        GFP_NOIO,
+        GFP_NOWAIT,
+        GFP_TRANSHUGE,
+        GFP_TRANSHUGE_LIGHT,
+        GFP_USER,
+        Gfp,
+        __GFP_ACCOUNT,
+        __GFP_COMP,
+        __GFP_DIRECT_RECLAIM,
+        __GFP_DMA,
+        __GFP_DMA32,
+        __GFP_FS,
+        __GFP_HARDWALL,
+        __GFP_HIGH,
+        __GFP_HIGHMEM,
+        __GFP_IO,
+        __GFP_KSWAPD_RECLAIM,
+        __GFP_MEMALLOC,
+        __GFP_MOVABLE,
+        __GFP_NOFAIL,
+        __GFP_NOLOCKDEP,
+        __GFP_NOMEMALLOC,
+        __GFP_NORETRY,
+        __GFP_NOWARN,
+        __GFP_RECLAIM,
+        __GFP_RECLAIMABLE,
+        __GFP_RETRY_MAYFAIL,
+        __GFP_SKIP_KASAN,
+        __GFP_SKIP_ZERO,
+        __GFP_THISNODE,
+        __GFP_WRITE,
+        __GFP_ZERO,
+        __GFP_ZEROTAGS,
+        format_gfp,
+    )
+    from faultinject.mm import (
+        Memory,
+        Page,
+        Pointer,
+        alloc_page,
+        alloc_pages,
+        alloc_pages_exact,
+        free_page,
+        free_pages,
+        free_pages_exact,
+        get_free_pages,
+        get_zeroed_page,
+        kcalloc,
+        kfree,
+        kmalloc,
+        kmalloc_array,
+        kmem_cache_create,
+        kmemdup,
+        krealloc,
+        ksize,
+        kstrdup,
+        kzalloc,
+        use_memory,
+    )
+
+__all__ = [
+    "CallSite",
+    "CapabilityError",
+    "DoubleFree",
+    "FaultAttr",
+    "FaultInjectError",
+    "GFP_ATOMIC",
+    "GFP_DMA",
+    "GFP_DMA32",
+    "GFP_HIGHUSER",
+    "GFP_HIGHUSER_MOVABLE",
+    "GFP_KERNEL",
+    "GFP_KERNEL_ACCOUNT",
+    "GFP_NOFS",
+    "GFP_NOIO",
+    "GFP_NOWAIT",
+    "GFP_TRANSHUGE",
+    "GFP_TRANSHUGE_LIGHT",
+    "GFP_USER",
+    "Gfp",
+    "Injection",
+    "InvalidFree",
+    "LeakedObjects",
+    "Memory",
+    "MemoryFault",
+    "OutOfBounds",
+    "Page",
+    "Pointer",
+    "SpecError",
+    "UnavailableError",
+    "UsageError",
+    "UseAfterFree",
+    "__GFP_ACCOUNT",
+    "__GFP_COMP",
+    "__GFP_DIRECT_RECLAIM",
+    "__GFP_DMA",
+    "__GFP_DMA32",
+    "__GFP_FS",
+    "__GFP_HARDWALL",
+    "__GFP_HIGH",
+    "__GFP_HIGHMEM",
+    "__GFP_IO",
+    "__GFP_KSWAPD_RECLAIM",
+    "__GFP_MEMALLOC",
+    "__GFP_MOVABLE",
+    "__GFP_NOFAIL",
+    "__GFP_NOLOCKDEP",
+    "__GFP_NOMEMALLOC",
+    "__GFP_NORETRY",
+    "__GFP_NOWARN",
+    "__GFP_RECLAIM",
+    "__GFP_RECLAIMABLE",
+    "__GFP_RETRY_MAYFAIL",
+    "__GFP_SKIP_KASAN",
+    "__GFP_SKIP_ZERO",
+    "__GFP_THISNODE",
+    "__GFP_WRITE",
+    "__GFP_ZERO",
+    "__GFP_ZEROTAGS",
+    "alloc_page",
+    "alloc_pages",
+    "alloc_pages_exact",
+    "fail_alloc",
+    "fail_nth",
+    "fail_page_alloc",
+    "failslab",
+    "format_gfp",
+    "free_page",
+    "free_pages",
+    "free_pages_exact",
+    "get_free_pages",
+    "get_zeroed_page",
+    "injections",
+    "kcalloc",
+    "kfree",
+    "kmalloc",
+    "kmalloc_array",
+    "kmem_cache_create",
+    "kmemdup",
+    "krealloc",
+    "ksize",
+    "kstrdup",
+    "kzalloc",
+    "make_it_fail",
+    "no_faults",
+    "sweep",
+    "use_memory",
+]
+
+__version__ = "0.1.0"
+
+# Where each public name lives, flags aside. The imports above say the same to type
+# checkers; a test compares the two.
+_HOMES = {
+    "faultinject.api": "fail_alloc",
+    "faultinject.callsite": "CallSite",
+    "faultinject.campaign.sweep": "sweep",
+    "faultinject.capabilities.fail_page_alloc": "fail_page_alloc",
+    "faultinject.capabilities.failslab": "failslab",
+    "faultinject.engine.attr": "FaultAttr",
+    "faultinject.engine.log": "Injection injections",
+    "faultinject.engine.scope": "fail_nth make_it_fail no_faults",
+    "faultinject.errors": (
+        "CapabilityError DoubleFree FaultInjectError InvalidFree LeakedObjects "
+        "MemoryFault OutOfBounds SpecError UnavailableError UsageError UseAfterFree"
+    ),
+    "faultinject.gfp": "Gfp format_gfp",
+    "faultinject.mm": (
+        "Memory Page Pointer alloc_page alloc_pages alloc_pages_exact free_page "
+        "free_pages free_pages_exact get_free_pages get_zeroed_page kcalloc kfree kmalloc "
+        "kmalloc_array kmem_cache_create kmemdup krealloc ksize kstrdup kzalloc "
+        "use_memory"
+    ),
+}
+_SUBMODULES = ("api", "callsite", "campaign", "capabilities", "engine", "errors", "gfp", "mm")
+
+
+def _home_of(name: str) -> str | None:
+    if name.startswith(("GFP_", "__GFP_")):
+        return "faultinject.gfp" if name in __all__ else None
+    return next((home for home, names in _HOMES.items() if name in names.split()), None)
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    # Inside a class body Python turns fi.__GFP_ZERO into fi._ThatClass__GFP_ZERO.
+    public = name[max(name.find("__GFP_"), 0) :] if name.startswith("_") else name
+    home = _home_of(public)
+    if home is not None:
+        value: object = getattr(import_module(home), public)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=None)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -1,0 +1,109 @@
+"""The known-problems file: bad trials that a project has decided to live with for now.
+
+Lives here: its text form, one problem a line, and what matches. Not here: which
+trials are bad (`faultinject.campaign.outcome`).
+
+A line is the outcome, a blank and the replay token. The file is sorted, so that
+two branches merge, and comments start with ``#``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.record import TestRecord, TrialRecord
+from faultinject.campaign.replay import PlannedToken, parse_token
+from faultinject.errors import UsageError
+
+HEADER = """\
+# Problems that fault injection found and that are known: they do not fail a run.
+# One line each: the outcome, a blank, the replay token. Delete a line when it is
+# mended, or write the file anew with --fail-alloc-update-known.
+"""
+
+# What identifies a problem: the outcome, and the token without its column and line,
+# so that an edit of the function does not make an old problem look new.
+_Key = tuple[str, str, str, str, int, str]
+
+
+class KnownProblems:
+    """The lines of one file, and which of them this run has met again."""
+
+    def __init__(self, keys: Iterable[_Key] = ()) -> None:
+        self._keys = set(keys)
+        self._met: set[_Key] = set()
+
+    @classmethod
+    def read(cls, path: Path, *, option: str) -> KnownProblems:
+        """Read the file.
+
+        Raises:
+            UsageError: it cannot be read, or a line is none of ours; the path and
+                the line's number are named.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                "the known-problems file cannot be read",
+                value=str(path),
+                where=f"{option}: {error}",
+                cure="Make it with --fail-alloc-update-known",
+            ) from None
+        keys = []
+        for number, line in enumerate(text.splitlines(), 1):
+            stripped = line.strip()
+            if stripped and not stripped.startswith("#"):
+                keys.append(_read_line(stripped, f"{path}:{number}"))
+        return cls(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def mark(self, record: TestRecord) -> None:
+        """Mark the bad trials of one test that are known."""
+        for trial in record.trials:
+            if trial.bad:
+                key = _key_of(trial.outcome.value, trial.replay)
+                if key in self._keys:
+                    trial.known = True
+                    self._met.add(key)
+
+    def gone(self, tests: Iterable[str]) -> int:
+        """Count the known problems of these tests that did not come up again."""
+        names = set(tests)
+        return sum(1 for key in self._keys - self._met if key[-1] in names)
+
+
+def write_known(path: Path, trials: Iterable[TrialRecord]) -> int:
+    """Write the file anew from this run's bad trials, known ones included.
+
+    Returns:
+        how many lines it has.
+    """
+    lines = sorted({f"{trial.outcome.value} {trial.replay}" for trial in trials})
+    path.write_text(HEADER + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return len(lines)
+
+
+def _read_line(line: str, where: str) -> _Key:
+    word, _, token = line.partition(" ")
+    try:
+        outcome = Outcome(word)
+    except ValueError:
+        raise UsageError(
+            "not an outcome",
+            value=word,
+            where=where,
+            cure=f"Start the line with one of {', '.join(item.value for item in Outcome)}",
+        ) from None
+    return _key_of(outcome.value, token, where)
+
+
+def _key_of(outcome: str, text: str, where: str = "known problems") -> _Key:
+    token = parse_token(text, option=where)
+    if isinstance(token, PlannedToken):
+        return outcome, token.capability, token.file, token.function, token.hit, token.test
+    return outcome, "random", token.spec, str(token.seed), token.number, token.test

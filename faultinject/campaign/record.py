@@ -1,0 +1,151 @@
+"""Records: what a campaign found, in plain values that every report reads.
+
+Lives here: one record per trial and per test, and their JSON form (schema 1).
+Not here: how they look on a terminal (`faultinject.report`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from faultinject.campaign.outcome import Outcome, Verdict
+
+SCHEMA = 1
+
+
+@dataclass(slots=True)
+class TrialRecord:
+    """One trial, judged.
+
+    Attributes:
+        file: relative to the root folder, with ``/``; empty for a random trial
+            in which nothing was injected.
+        hit: which hit of the site was failed; 0 for a random trial.
+        error: one line about what ended the run, or None.
+        leaks: one line for each thing left behind.
+        details: one line for each other reason for the outcome.
+        replay: the token.
+        known: listed in the known-problems file, so that it does not fail the run.
+        duration: seconds in the body.
+        text: the traceback, only of a bad trial.
+        output: what the trial printed, only of a bad trial.
+    """
+
+    capability: str
+    file: str
+    line: int
+    function: str
+    hit: int
+    outcome: Outcome
+    error: str | None
+    leaks: list[str]
+    replay: str
+    duration: float
+    details: list[str] = field(default_factory=list)
+    persistent: bool = False
+    known: bool = False
+    strict: bool = False
+    text: str = ""
+    output: str = ""
+
+    @property
+    def bad(self) -> bool:
+        """Whether this trial fails the run."""
+        return not self.known and self.verdict is Verdict.BAD
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the outcome means, known problem or not."""
+        return self.outcome.verdict(strict=self.strict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the record as schema 1 spells it."""
+        site = {"file": self.file, "line": self.line, "function": self.function}
+        return {
+            "capability": self.capability,
+            "site": site if self.file else None,
+            "hit": self.hit,
+            "persistent": self.persistent,
+            "outcome": self.outcome.value,
+            "verdict": self.verdict.value,
+            "known": self.known,
+            "interpreter": None,
+            "error": self.error,
+            "leaks": self.leaks,
+            "details": self.details,
+            "replay": self.replay,
+            "duration": round(self.duration, 6),
+        }
+
+    def as_plain(self) -> dict[str, Any]:
+        """Give the whole record as plain values, for another process."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["outcome"] = self.outcome.value
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> TrialRecord:
+        """Rebuild what `as_plain` gave."""
+        return cls(**{**plain, "outcome": Outcome(plain["outcome"])})
+
+
+@dataclass(slots=True)
+class TestRecord:
+    """One test's sweep.
+
+    Attributes:
+        baseline: ``passed``, or why there was no campaign.
+        sites: how many call sites the census found.
+        not_run: trials left out by ``max``.
+        runs_twice: whether the clean test can be run twice in one process; if
+            not, the re-run oracle was off.
+        notes: sentences for the reader.
+    """
+
+    # It is about a test, it is not one: keeps pytest from collecting it.
+    __test__ = False
+
+    nodeid: str
+    baseline: str = "passed"
+    sites: int = 0
+    trials: list[TrialRecord] = field(default_factory=list)
+    not_run: int = 0
+    runs_twice: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> list[TrialRecord]:
+        """The trials that fail the run."""
+        return [trial for trial in self.trials if trial.bad]
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the record as schema 1 spells it."""
+        return {
+            "nodeid": self.nodeid,
+            "baseline": self.baseline,
+            "sites": self.sites,
+            "not_run": self.not_run,
+            "runs_twice": self.runs_twice,
+            "notes": self.notes,
+            "trials": [trial.as_json() for trial in self.trials],
+        }
+
+    def as_plain(self) -> dict[str, Any]:
+        """Give the whole record as plain values, for another process."""
+        plain: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        plain["trials"] = [trial.as_plain() for trial in self.trials]
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> TestRecord:
+        """Rebuild what `as_plain` gave."""
+        trials = [TrialRecord.from_plain(trial) for trial in plain["trials"]]
+        return cls(**{**plain, "trials": trials})
+
+
+def count_outcomes(tests: Iterable[TestRecord]) -> Counter[Outcome]:
+    """Count the trials of all tests by outcome."""
+    return Counter(trial.outcome for test in tests for trial in test.trials)

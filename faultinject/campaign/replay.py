@@ -1,0 +1,235 @@
+"""Replay tokens: one trial, spelled in one pasted argument.
+
+Lives here: the grammar, both directions, and finding the site again after the
+file has changed. Not here: running the trial.
+
+A token is fields with ``|`` between them (a ``|`` or ``%`` inside a field is
+percent-encoded), the version first and the test's name last::
+
+    1|failslab|examples/ring.py|Ring.open+7.12|1|transient|tests/test_ring.py::test_open
+    1|random|failslab:probability=10,times=-1|42|3|random|tests/test_ring.py::test_open
+
+The place is the function and the distance from its first line, not a line
+number, so that an edit elsewhere in the file does not spoil a token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+from faultinject.campaign.census import Reached
+from faultinject.campaign.site import Site
+from faultinject.campaign.strike import PlannedFault
+from faultinject.errors import UsageError
+
+VERSION = "1"
+
+_PLACE = re.compile(
+    r"(?P<function>.+)\+(?P<offset>-?\d+)(?:\.(?P<column>\d+))?(?:~(?P<stack>\d+))?"
+)
+_SAFE = " /:;,.+-=<>()[]{}@#&*!?$'\"~^\\"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedToken:
+    """Names one planned fault of one test.
+
+    Attributes:
+        file: as reports show it: relative to the root folder where it lies below it.
+        offset: lines below the function's first line.
+        column: -1 where the site is a whole line.
+        options: what else decides how sites are found (``source``, ``phases`` …).
+    """
+
+    capability: str
+    file: str
+    function: str
+    offset: int
+    column: int
+    stack: int
+    hit: int
+    persistent: bool
+    test: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        place = f"{self.function}+{self.offset}"
+        if self.column >= 0:
+            place += f".{self.column}"
+        if self.stack:
+            place += f"~{self.stack}"
+        mode = "persistent" if self.persistent else "transient"
+        return _join(
+            self.capability, self.file, place, str(self.hit), _mode(mode, self.options), self.test
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RandomToken:
+    """Names one random trial of one test: the knobs, the seed and its number."""
+
+    spec: str
+    seed: int
+    number: int
+    test: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return _join(
+            "random",
+            self.spec,
+            str(self.seed),
+            str(self.number),
+            _mode("random", self.options),
+            self.test,
+        )
+
+
+Token = PlannedToken | RandomToken
+
+
+def token_of(
+    fault: PlannedFault, *, file: str, test: str, options: Mapping[str, str]
+) -> PlannedToken:
+    """Name a planned fault."""
+    site = fault.site
+    return PlannedToken(
+        fault.capability,
+        file,
+        site.function,
+        site.offset,
+        site.column,
+        site.stack,
+        fault.hit,
+        fault.persistent,
+        test,
+        options,
+    )
+
+
+def parse_token(text: str, *, option: str = "replay") -> Token:
+    """Read a token.
+
+    Raises:
+        UsageError: another version, or a text that no version of ours wrote.
+    """
+    fields = [unquote(part) for part in text.strip().split("|", 6)]
+    if fields[0] != VERSION and fields[0].isdigit():
+        raise UsageError(
+            f"a replay token of version {fields[0]}",
+            value=text,
+            where=f"{option}; this faultinject reads version {VERSION}",
+            cure="Run the campaign again and paste a new token",
+        )
+    try:
+        return _read_fields(fields)
+    except ValueError:
+        raise UsageError(
+            "not a replay token",
+            value=text,
+            where=option,
+            cure="Paste the whole token, in quotes, as the report printed it",
+        ) from None
+
+
+def _read_fields(fields: list[str]) -> Token:
+    if fields[0] != VERSION or len(fields) != 7:
+        raise ValueError("fields")
+    return _random(fields) if fields[1] == "random" else _planned(fields)
+
+
+def _planned(fields: list[str]) -> PlannedToken:
+    place = _PLACE.fullmatch(fields[3])
+    mode, options = _read_mode(fields[5])
+    hit = int(fields[4])
+    if place is None or mode not in ("transient", "persistent") or hit < 1:
+        raise ValueError("fields")
+    column, stack = place["column"], place["stack"]
+    return PlannedToken(
+        fields[1],
+        fields[2],
+        place["function"],
+        int(place["offset"]),
+        -1 if column is None else int(column),
+        0 if stack is None else int(stack),
+        hit,
+        mode == "persistent",
+        fields[6],
+        options,
+    )
+
+
+def _random(fields: list[str]) -> RandomToken:
+    mode, options = _read_mode(fields[5])
+    if mode != "random":
+        raise ValueError("fields")
+    return RandomToken(fields[2], int(fields[3]), int(fields[4]), fields[6], options)
+
+
+def _join(*fields: str) -> str:
+    return "|".join([VERSION, *(quote(text, safe=_SAFE) for text in fields)])
+
+
+def _mode(mode: str, options: Mapping[str, str]) -> str:
+    # Encoded once more, so that a value may hold the separators.
+    parts = [f"{name}={quote(value, safe='/:,.*')}" for name, value in sorted(options.items())]
+    return ";".join([mode, *parts])
+
+
+def _read_mode(text: str) -> tuple[str, dict[str, str]]:
+    mode, *rest = text.split(";")
+    options = {}
+    for part in rest:
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError("fields")
+        options[name] = unquote(value)
+    return mode, options
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A token's fault in today's census; `moved` says in words what differs."""
+
+    fault: PlannedFault
+    moved: str = ""
+
+
+def find(token: PlannedToken, reached: Iterable[Reached], shown: Mapping[str, str]) -> Found | None:
+    """Find the token's call site among those that today's clean run reaches.
+
+    An exact match wins; else the nearest site of the same capability in the same
+    function, so that a token survives an edit of the function itself.
+
+    Args:
+        token: what to look for.
+        reached: today's census.
+        shown: for each file of the census, its name as reports show it.
+    """
+    near: list[tuple[int, int, Site]] = []
+    for item in reached:
+        site = item.site
+        same_place = shown.get(site.file, site.file) == token.file
+        if item.capability != token.capability or not same_place:
+            continue
+        if site.function != token.function:
+            continue
+        exact = (site.offset, site.column, site.stack) == (token.offset, token.column, token.stack)
+        if exact:
+            return Found(_fault(token, site))
+        near.append((abs(site.offset - token.offset), abs(site.column - token.column), site))
+    if not near:
+        return None
+    site = min(near, key=lambda entry: entry[:2])[2]
+    return Found(
+        _fault(token, site),
+        f"the call site has moved: the token says {token.function}+{token.offset}, "
+        f"replayed is the nearest one, line {site.line}",
+    )
+
+
+def _fault(token: PlannedToken, site: Site) -> PlannedFault:
+    return PlannedFault(token.capability, site, token.hit, token.persistent)

@@ -1,0 +1,68 @@
+"""Settings: everything that decides how one test is swept.
+
+Lives here: the values, already read and checked. Not here: the text that users
+write (`faultinject.campaign.choice` reads SPECs; the front-ends read options).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from faultinject.campaign.plan import Hits, Shard
+from faultinject.campaign.scope import Scope
+from faultinject.campaign.site import Identity
+
+# A body may take ten times as long as the clean one, and never less than this.
+LEAST_TIMEOUT = 5.0
+TIMEOUT_FACTOR = 10.0
+
+DEFAULT_TRIALS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RandomMode:
+    """One SPEC that names a probability: capabilities armed together, with their knobs."""
+
+    spec: str
+    knobs: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one test is swept.
+
+    Attributes:
+        swept: for each capability that is swept, its gates and stack filters.
+        random: the SPECs that are armed with a seed instead.
+        scope: whose code is under test.
+        limit: at most so many trials; None for all.
+        timeout: seconds for each phase of a trial; None for
+            max(5, 10 times the clean body).
+        trials: random trials for each SPEC that names a probability.
+        seed: where the random trials' seeds come from.
+        raises: exception types that the test declares as acceptable.
+        token_options: what a replay token must carry besides the fault.
+    """
+
+    swept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    random: tuple[RandomMode, ...] = ()
+    scope: Scope = field(default_factory=Scope)
+    hits: Hits = field(default_factory=lambda: Hits("ends"))
+    identity: Identity = Identity.INSTRUCTION
+    persistent: bool = False
+    strict: bool = False
+    limit: int | None = None
+    shard: Shard | None = None
+    timeout: float | None = None
+    trials: int = DEFAULT_TRIALS
+    seed: int = 0
+    raises: tuple[type[BaseException], ...] = ()
+    token_options: Mapping[str, str] = field(default_factory=dict)
+
+    def time_limit(self, clean_seconds: float) -> float:
+        """Give the seconds that each phase of a trial may take."""
+        if self.timeout is not None:
+            return self.timeout
+        return max(LEAST_TIMEOUT, TIMEOUT_FACTOR * clean_seconds)

@@ -1,0 +1,74 @@
+"""The strike: the observer that makes one planned fault happen.
+
+Lives here: `PlannedFault` and the observer that carries it out. A random trial
+needs no observer: it arms the capabilities with their knobs and a seed. Not
+here: which faults are planned (`faultinject.campaign.plan`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import FrameType
+
+from faultinject.campaign.census import Watch
+from faultinject.campaign.site import Identify, Site
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFault:
+    """One fault: which capability fails, at which site, at which hit of it.
+
+    Attributes:
+        hit: 1 for the first time that the run reaches the site.
+        persistent: from this fault on every eligible call of the capability
+            fails, at any site under test, until the body ends.
+    """
+
+    capability: str
+    site: Site
+    hit: int
+    persistent: bool = False
+
+
+class Strike:
+    """An observer that fails the planned call and lets all others pass."""
+
+    def __init__(self, fault: PlannedFault, watch: Watch) -> None:
+        self._fault = fault
+        self._watch = watch
+        self._identify = Identify(watch.identity)
+        self._hits = 0
+        self._struck = False
+        self._last = False
+
+    def eligible_call(
+        self, capability: str, size: int, frame: FrameType | None, retry: bool
+    ) -> bool:
+        """Say whether this call is the one; the fallback try shares its first try's fate."""
+        fault = self._fault
+        if capability != fault.capability:
+            return False
+        if retry:
+            return self._last
+        self._last = self._decide(fault, frame)
+        return self._last
+
+    def _decide(self, fault: PlannedFault, frame: FrameType | None) -> bool:
+        if self._struck and not fault.persistent:
+            return False
+        under_test = self._watch.site_frame(fault.capability, frame)
+        if under_test is None:
+            return False
+        if self._struck:
+            return True
+        if self._identify(under_test) != fault.site:
+            return False
+        self._hits += 1
+        self._struck = self._hits == fault.hit
+        return self._struck
+
+    def begin(self) -> None:
+        """Start a new example of a property test: the fault is a function of the example."""
+        self._hits = 0
+        self._struck = False
+        self._last = False

@@ -1,0 +1,215 @@
+"""``sweep``: every call site of a function fails in turn, without pytest.
+
+Lives here: the public function and its report. Not here: the order of a sweep
+(`faultinject.campaign.sweeper`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from faultinject.campaign.choice import choose_by_value
+from faultinject.campaign.functions import Functions
+from faultinject.campaign.isolation import Fork, Here, Isolation, choose
+from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.plan import Hits
+from faultinject.campaign.record import TestRecord, TrialRecord, count_outcomes
+from faultinject.campaign.replay import RandomToken, parse_token
+from faultinject.campaign.scope import Scope
+from faultinject.campaign.settings import DEFAULT_TRIALS, Settings
+from faultinject.campaign.site import Identity
+from faultinject.campaign.sweeper import Sweeper
+from faultinject.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What a sweep found. Print it, or read its records.
+
+    Attributes:
+        record: the census and all trials.
+    """
+
+    record: TestRecord
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """Every trial, in the order in which the sites were first reached."""
+        return self.record.trials
+
+    @property
+    def bad(self) -> list[TrialRecord]:
+        """The trials whose outcome is bad."""
+        return self.record.bad
+
+    @property
+    def sites(self) -> int:
+        """How many call sites a clean run reaches."""
+        return self.record.sites
+
+    def __str__(self) -> str:
+        record = self.record
+        counts = count_outcomes([record])
+        parts = [f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]]
+        lines = [
+            f"sweep of {record.nodeid}: {_plural(record.sites, 'call site')}, "
+            f"{_plural(len(record.trials), 'trial')}" + (f": {', '.join(parts)}" if parts else "")
+        ]
+        lines += [f"  {note}" for note in record.notes]
+        if record.not_run:
+            lines.append(f"  {_plural(record.not_run, 'trial')} not run")
+        for trial in record.trials:
+            place = f"{trial.file}:{trial.line} in {trial.function}"
+            lines.append(
+                f"  {trial.outcome.value.upper():<11} {trial.capability} at {place}, "
+                f"hit {trial.hit}" + (f": {trial.error}" if trial.error else "")
+            )
+            if trial.bad:
+                lines += [f"              {line}" for line in (*trial.leaks, *trial.details)]
+                lines.append(f"              replay={trial.replay!r}")
+        return "\n".join(lines)
+
+
+def sweep(
+    body: Callable[..., Any],
+    prep: Callable[[], Any] | None = None,
+    check: Callable[..., Any] | None = None,
+    capabilities: str | Iterable[str] | None = None,
+    isolation: str = "auto",
+    *,
+    source: str | Iterable[str] = (),
+    omit: str | Iterable[str] = (),
+    hits: str | int = "ends",
+    identity: str = "instruction",
+    persistent: bool = False,
+    strict: bool = False,
+    raises: type[BaseException] | tuple[type[BaseException], ...] = (),
+    max: int | None = None,  # noqa: A002 - the option's name everywhere else
+    timeout: float | None = None,
+    trials: int = DEFAULT_TRIALS,
+    seed: int | None = None,
+    jobs: int = 1,
+    replay: str | None = None,
+) -> SweepReport:
+    """Fail every call site that `body` reaches, one per trial, and judge each trial.
+
+    Each trial runs ``prep()``, ``body()`` with one fault, ``check()``, looks for
+    what was left behind, and runs all three once more without a fault.
+
+    Args:
+        body: the code under test.
+        prep: runs before each body, without faults. What it returns is passed to
+            `body` and `check`, unless it is None.
+        check: the invariant: runs after each body, whatever became of it, without
+            faults. What it raises makes the trial ``CORRUPTED``.
+        capabilities: a SPEC such as ``"failslab;fail_page_alloc:min_order=2"``,
+            several of them, or None for every capability there is.
+        isolation: ``auto``, ``fork`` (a child per trial) or ``none`` (in this process:
+            no crash or hang is survived, and state that a trial spoils stays spoilt).
+        source: packages, modules, files or folders under test; the default is
+            every frame outside faultinject.
+        omit: what of `source` is not.
+        hits: which hits of a site fail: ``first``, ``ends`` (first and last),
+            ``all``, or the first N.
+        identity: what one site is: ``line``, ``instruction``, ``site`` (with its
+            callers) or ``all``.
+        persistent: every later eligible call fails too, until the body ends.
+        strict: an injected error that reaches the caller is bad.
+        raises: exception types that the body may answer a failure with.
+        max: at most so many trials, at least 1.
+        timeout: seconds for each phase of a trial; the default is
+            max(5, 10 times the clean body).
+        trials: random trials for each SPEC that names a probability.
+        seed: of the random trials; a random one if it is None.
+        jobs: children at once.
+        replay: a token of an earlier sweep: run that trial alone.
+
+    Raises:
+        SpecError: a SPEC that cannot be read.
+        UsageError: any other argument that is out of its range.
+
+    Source: SQLite's malloc tests and the kernel's fail-nth loop, by call site
+    instead of by count.
+    """
+    if not callable(body):
+        raise UsageError(
+            "the body is not callable", value=body, where="sweep", cure="Pass a function"
+        )
+    name = getattr(body, "__qualname__", None) or type(body).__qualname__
+    declared = raises if isinstance(raises, tuple) else (raises,)
+    root = os.getcwd()
+    scope = Scope.parse(_several(source), _several(omit), root=root)
+    kind = choose(isolation, jobs=jobs)
+    choice = choose_by_value(capabilities)
+    token = parse_token(replay) if replay is not None else None
+    if isinstance(token, RandomToken):
+        choice = choose_by_value(token.spec)
+    settings = Settings(
+        swept=choice.swept,
+        random=choice.random,
+        scope=scope,
+        hits=Hits.parse(hits),
+        identity=_identity(identity),
+        persistent=persistent,
+        strict=strict,
+        limit=_at_least_one("max", max) if max is not None else None,
+        timeout=_positive("timeout", timeout) if timeout is not None else None,
+        trials=_at_least_one("trials", trials),
+        seed=random.getrandbits(32) if seed is None else seed,
+        raises=declared,
+    )
+    runs: Isolation = Here() if kind == "none" else Fork(_at_least_one("jobs", jobs))
+    subject = Functions(body, prep, check, raises=declared, scope=scope)
+    sweeper = Sweeper(subject, settings, runs, name=name, shown=lambda file: _shown(file, root))
+    return SweepReport(sweeper.sweep() if token is None else sweeper.replay(token))
+
+
+def _several(value: str | Iterable[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _shown(file: str, root: str) -> str:
+    inside = os.path.isabs(file) and os.path.commonpath([root, file]) == root
+    return os.path.relpath(file, root).replace(os.sep, "/") if inside else file
+
+
+def _identity(text: str) -> Identity:
+    try:
+        return Identity(text)
+    except ValueError:
+        raise UsageError(
+            "not an identity of call sites",
+            value=text,
+            where="identity",
+            cure=f"Use {', '.join(item.value for item in Identity)}",
+        ) from None
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise UsageError(
+        f"{name} is not a whole number of at least 1",
+        value=value,
+        where=f"sweep({name}=…)",
+        cure="Give a whole number of at least 1",
+    )
+
+
+def _positive(name: str, value: float) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise UsageError(
+        f"{name} is not a number of seconds above 0",
+        value=value,
+        where=f"sweep({name}=…)",
+        cure="Give a number of seconds above 0",
+    )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

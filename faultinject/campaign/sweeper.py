@@ -1,0 +1,299 @@
+"""The sweeper: census, plan and trials of one subject, judged and recorded.
+
+Lives here: the order of one sweep. Not here: what is swept (a `Subject`), where
+its trials run (an `Isolation`), and the public ``sweep`` function
+(`faultinject.campaign.sweep`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from faultinject.campaign.armable import Armable, RandomFaults, observed, watch_of
+from faultinject.campaign.census import Reached, from_plain
+from faultinject.campaign.evidence import Evidence
+from faultinject.campaign.isolation import Ended, Isolation, Mark, Task
+from faultinject.campaign.outcome import judge
+from faultinject.campaign.plan import Hits, make_plan
+from faultinject.campaign.record import TestRecord, TrialRecord
+from faultinject.campaign.replay import PlannedToken, RandomToken, Token, find, token_of
+from faultinject.campaign.settings import RandomMode, Settings
+from faultinject.campaign.site import Identity
+from faultinject.campaign.strike import PlannedFault, Strike
+from faultinject.campaign.trial import (
+    Baseline,
+    Subject,
+    broken_conduct,
+    conduct,
+    take_census,
+)
+from faultinject.prng import derive
+
+# Told after each trial: the record, how many are done, how many there are.
+# An answer of False ends the sweep.
+Progress = Callable[[TrialRecord, int, int], object]
+
+Trial = tuple[PlannedFault | None, Armable, Token]
+
+
+class Sweeper:
+    """Sweeps one subject.
+
+    Args:
+        subject: what is run.
+        settings: how it is swept.
+        isolation: where each run happens.
+        name: the subject's name: a pytest node id, or a function's name.
+        shown: gives a source file's name as reports show it.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        settings: Settings,
+        isolation: Isolation,
+        *,
+        name: str,
+        shown: Callable[[str], str] = str,
+    ) -> None:
+        self._subject = subject
+        self._settings = settings
+        self._isolation = isolation
+        self._name = name
+        self._shown = shown
+        self._watch = watch_of(settings)
+
+    def sweep(self, *, clean_seconds: float = 0.0, progress: Progress | None = None) -> TestRecord:
+        """Take the census, run every planned trial, judge each one.
+
+        Args:
+            clean_seconds: what the body took when it last ran clean, for the
+                census's own time limit.
+            progress: told after each trial.
+        """
+        record = TestRecord(self._name)
+        baseline = self._take_census(record, clean_seconds)
+        if baseline is None:
+            return record
+        reached = from_plain(baseline.reached)
+        record.sites = len(reached)
+        trials = self._plan(record, reached)
+        self._run(record, baseline, trials, progress)
+        return record
+
+    def replay(self, token: Token, *, clean_seconds: float = 0.0) -> TestRecord:
+        """Run the one trial that a token names."""
+        record = TestRecord(self._name)
+        baseline = self._take_census(record, clean_seconds)
+        if baseline is None:
+            return record
+        reached = from_plain(baseline.reached)
+        record.sites = len(reached)
+        trial = self._trial_of(record, token, reached)
+        if trial is not None:
+            self._run(record, baseline, [trial], None)
+        return record
+
+    def replay_here(self, token: Token, mark: Mark = lambda phase: None) -> None:
+        """Run a token's trial in this process, unjudged, for a debugger."""
+        baseline = take_census(self._subject, self._watch, self._settings.swept, mark)
+        trial = self._trial_of(TestRecord(self._name), token, from_plain(baseline.reached))
+        if trial is not None:
+            self._subject.run(trial[1], mark)
+
+    def _take_census(self, record: TestRecord, clean_seconds: float) -> Baseline | None:
+        def census(mark: Mark) -> dict[str, Any]:
+            baseline = take_census(self._subject, self._watch, self._settings.swept, mark)
+            return {name: getattr(baseline, name) for name in Baseline.__slots__}
+
+        limit = self._settings.time_limit(clean_seconds)
+        (ended,) = self._isolation.run([census], timeout=limit)
+        if ended.payload is None:
+            if ended.phase != "rerun" or ended.status == "":
+                record.baseline = f"the clean census run {ended.status}"
+                record.notes.append(
+                    f"no trial was run: {record.baseline} {_last_line(ended.output)}".rstrip()
+                )
+                return None
+            # The first run was fine; only the second one took the process down.
+            record.baseline = f"the second clean run {ended.status}"
+            record.notes.append(f"no trial was run: {record.baseline}")
+            return None
+        baseline = Baseline(**ended.payload)
+        if not baseline.passed:
+            record.baseline = f"failed when run again without a fault: {baseline.error}"
+            record.notes.append(f"no trial was run: the test {record.baseline}")
+            return None
+        record.runs_twice = baseline.runs_twice
+        if not baseline.runs_twice:
+            record.notes.append(
+                "the test cannot be run twice in one process, so no trial was run again"
+            )
+        return baseline
+
+    def _plan(self, record: TestRecord, reached: Iterable[Reached]) -> list[Trial]:
+        settings = self._settings
+        hits = Hits("all") if settings.identity is Identity.ALL else settings.hits
+        plan = make_plan(
+            reached,
+            hits=hits,
+            persistent=settings.persistent,
+            limit=settings.limit,
+            shard=settings.shard,
+            test=self._name,
+        )
+        record.not_run = plan.not_run
+        trials = [self._planned(fault) for fault in plan.faults]
+        for mode in settings.random:
+            trials += [
+                self._random(mode, settings.seed, number)
+                for number in range(settings.trials)
+                if settings.shard is None or settings.shard.takes(self._name, number)
+            ]
+        return trials
+
+    def _planned(self, fault: PlannedFault) -> Trial:
+        token = token_of(
+            fault,
+            file=self._shown(fault.site.file),
+            test=self._name,
+            options=self._settings.token_options,
+        )
+        arm = observed(Strike(fault, self._watch), self._settings.swept)
+        return fault, arm, token
+
+    def _random(self, mode: RandomMode, seed: int, number: int) -> Trial:
+        token = RandomToken(mode.spec, seed, number, self._name, self._settings.token_options)
+        drawn = derive(seed, self._name, mode.spec, number)
+        return None, RandomFaults(mode.knobs, drawn), token
+
+    def _trial_of(self, record: TestRecord, token: Token, reached: list[Reached]) -> Trial | None:
+        if isinstance(token, RandomToken):
+            mode = next(mode for mode in self._settings.random if mode.spec == token.spec)
+            return self._random(mode, token.seed, token.number)
+        shown = {item.site.file: self._shown(item.site.file) for item in reached}
+        found = find(token, reached, shown)
+        if found is None:
+            record.notes.append(
+                f"the token's call site ({token.file} in {token.function}) is not reached "
+                "by a clean run any more; run the campaign again"
+            )
+            return None
+        if found.moved:
+            record.notes.append(found.moved)
+        return self._planned(found.fault)
+
+    def _run(
+        self,
+        record: TestRecord,
+        baseline: Baseline,
+        trials: list[Trial],
+        progress: Progress | None,
+    ) -> None:
+        limit = self._settings.time_limit(baseline.duration)
+        tasks = (self._task(baseline, arm) for _, arm, _ in trials)
+        done: dict[int, TrialRecord] = {}
+        runs: Iterator[Ended] = self._isolation.run(tasks, timeout=limit)
+        try:
+            for ended in runs:
+                fault, _, token = trials[ended.index]
+                trial = self._judge(_evidence_of(ended), fault, token, baseline)
+                done[ended.index] = trial
+                if progress is not None and progress(trial, len(done), len(trials)) is False:
+                    record.notes.append(f"stopped after {len(done)} of {len(trials)} trials")
+                    break
+        finally:
+            close = getattr(runs, "close", None)
+            if close is not None:
+                close()
+        record.not_run += len(trials) - len(done)
+        record.trials = [done[index] for index in sorted(done)]
+
+    def _task(self, baseline: Baseline, arm: Armable) -> Task:
+        def trial(mark: Mark) -> dict[str, Any]:
+            try:
+                evidence = conduct(self._subject, arm, baseline, mark, strict=self._settings.strict)
+            except Exception as error:  # the code under test broke the run around it
+                evidence = broken_conduct(error)
+            return evidence.as_dict()
+
+        return trial
+
+    def _judge(
+        self, evidence: Evidence, fault: PlannedFault | None, token: Token, baseline: Baseline
+    ) -> TrialRecord:
+        outcome = judge(evidence, rerun_counts=baseline.runs_twice)
+        capability, file, line, function, hit = self._place(evidence, fault)
+        trial = TrialRecord(
+            capability,
+            file,
+            line,
+            function,
+            hit,
+            outcome,
+            _headline(evidence),
+            evidence.leaks,
+            str(token),
+            evidence.duration,
+            details=_details(evidence),
+            persistent=isinstance(token, PlannedToken) and token.persistent,
+            strict=self._settings.strict,
+        )
+        if trial.bad:
+            trial.text = evidence.text or evidence.dump
+            trial.output = evidence.output
+        return trial
+
+    def _place(
+        self, evidence: Evidence, fault: PlannedFault | None
+    ) -> tuple[str, str, int, str, int]:
+        if fault is not None:
+            site = fault.site
+            return (fault.capability, self._shown(site.file), site.line, site.function, fault.hit)
+        if evidence.injected:
+            first = evidence.injected[0]
+            where = first["site"]
+            return (
+                first["capability"],
+                self._shown(where["file"]),
+                where["line"],
+                where["function"],
+                0,
+            )
+        return "random", "", 0, "", 0
+
+
+def _evidence_of(ended: Ended) -> Evidence:
+    if ended.payload is not None:
+        evidence = Evidence.from_dict(ended.payload)
+        evidence.output = evidence.output or ended.output
+        return evidence
+    return Evidence(
+        phase=ended.phase,
+        hung=ended.hung,
+        status=ended.status,
+        output=ended.output,
+        dump=ended.dump,
+        duration=ended.seconds,
+    )
+
+
+def _headline(evidence: Evidence) -> str | None:
+    return evidence.error or evidence.status or None
+
+
+def _details(evidence: Evidence) -> list[str]:
+    lines = [f"invariant broken: {line}" for line in evidence.broken]
+    if evidence.rerun_error is not None:
+        lines.append(f"a clean re-run afterwards fails: {evidence.rerun_error}")
+    lines += [f"lost error: {line}" for line in evidence.unraisable]
+    lines += evidence.violations
+    if evidence.hung and evidence.phase in ("invariants", "rerun"):
+        lines.append(f"hung in the phase {evidence.phase!r}")
+    return lines
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,186 @@
+"""One run of a body under observation: the census run and the trial.
+
+Lives here: what happens in order, in whatever process it happens. Not here:
+the child process (`faultinject.campaign.isolation`), the body itself (a
+`Subject`: a pytest item or the functions given to ``sweep``).
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from faultinject.campaign.armable import Armable, Gates, observed
+from faultinject.campaign.census import Census, Watch, to_plain
+from faultinject.campaign.evidence import Evidence, RunResult
+from faultinject.campaign.oracle import Leftovers, Snapshot, UnraisableLog, more_than
+from faultinject.campaign.outcome import Verdict, judge
+from faultinject.engine import log
+from faultinject.mm import memory as mm_memory
+from faultinject.mm.current import fresh_default
+
+
+class Subject(Protocol):
+    """What is run: once for the census, once or twice for each trial."""
+
+    def run(self, arm: Armable | None, mark: Callable[[str], None]) -> RunResult:
+        """Run set-up, body, invariants and tear-down once, afresh.
+
+        Args:
+            arm: armed around the body alone; None for a clean run.
+            mark: to be told the phase that begins: setup, body, invariants, teardown.
+        """
+
+    def explain(self) -> str:
+        """Render the traceback of the last armed run, and let go of the exception."""
+
+
+@dataclass(slots=True)
+class Baseline:
+    """What the census child found out about the clean test.
+
+    Attributes:
+        passed: whether the first clean run passed.
+        error: why it did not.
+        reached: the sites, as `faultinject.campaign.census.to_plain` gives them.
+        left: what a clean run leaves behind.
+        unraisable: errors that a clean run loses.
+        runs_twice: whether the second clean run passed; if not, a trial's
+            failing re-run says nothing.
+        duration: seconds in the body of the first run.
+    """
+
+    passed: bool = False
+    error: str | None = None
+    reached: list[list[Any]] = field(default_factory=list)
+    left: dict[str, int] = field(default_factory=dict)
+    unraisable: list[str] = field(default_factory=list)
+    runs_twice: bool = True
+    duration: float = 0.0
+    status: str = ""
+
+
+def take_census(
+    subject: Subject, watch: Watch, gates: Gates, mark: Callable[[str], None]
+) -> Baseline:
+    """Run the subject twice without a fault; write down what the first run reaches."""
+    census = Census(watch)
+    baseline = Baseline()
+    with _fresh_memory():
+        random_state = random.getstate()
+        before = Snapshot.take()
+        lost = UnraisableLog()
+        with lost.watching():
+            first = subject.run(observed(census, gates), mark)
+            mark("leftovers")
+            left = before.left_since()
+        baseline.passed, baseline.error = first.passed, first.error
+        baseline.reached = to_plain(census.reached())
+        baseline.left, baseline.unraisable = dict(left), lost.lines
+        baseline.duration = first.duration
+        random.setstate(random_state)
+        with UnraisableLog().watching():
+            baseline.runs_twice = subject.run(None, _as_rerun(mark)).passed
+    return baseline
+
+
+def conduct(
+    subject: Subject,
+    arm: Armable,
+    baseline: Baseline,
+    mark: Callable[[str], None],
+    *,
+    strict: bool = False,
+    rerun: bool = True,
+) -> Evidence:
+    """Run one trial in this process and give its evidence.
+
+    The order matters: leftovers are taken after tear-down and before the clean
+    re-run, which itself may leave or free things.
+    """
+    evidence = Evidence()
+
+    def enter(phase: str) -> None:
+        evidence.phase = phase
+        mark(phase)
+
+    lost = UnraisableLog()
+    with _fresh_memory():
+        random_state = random.getstate()
+        injected, violated = log.injections.mark(), log.violations.total
+        before = Snapshot.take()
+        with lost.watching():
+            evidence.take(subject.run(arm, enter))
+            enter("leftovers")
+            leaks = more_than(before.left_since(), baseline.left)
+            if leaks:
+                # A traceback keeps its frames and all that they hold: render it, drop it,
+                # and look again, so that it is no leak.
+                evidence.text = subject.explain()
+                leaks = more_than(before.left_since(), baseline.left)
+        evidence.injected = [_plain_injection(item) for item in log.injections.since(injected)]
+        evidence.violations = [str(item) for item in log.violations.since(violated)]
+        evidence.leaks = leaks
+        evidence.unraisable = _beyond(lost.lines, baseline.unraisable)
+        if rerun and baseline.runs_twice and evidence.injected:
+            random.setstate(random_state)
+            enter("rerun")
+            with UnraisableLog().watching():
+                again = subject.run(None, lambda phase: None)
+            if not again.passed:
+                evidence.rerun_error = again.error or "the clean re-run did not pass"
+    evidence.complete = True
+    enter("done")
+    bad = judge(evidence).verdict(strict=strict) is Verdict.BAD
+    evidence.text = subject.explain() if bad else ""
+    return evidence
+
+
+def broken_conduct(error: BaseException) -> Evidence:
+    """Give the evidence of a trial in which the code under test broke the run around it."""
+    evidence = Evidence(phase="done", complete=True)
+    evidence.injected = [_plain_injection(item) for item in log.injections.since(0)[-1:]]
+    evidence.error = f"{type(error).__name__} outside the test's own phases: {error}"
+    evidence.text = "".join(traceback.format_exception(error))
+    return evidence
+
+
+@contextmanager
+def _fresh_memory() -> Iterator[None]:
+    """Give the run a cold default memory, and keep every memory it makes for the leak check."""
+    witnesses = mm_memory.witnesses
+    mm_memory.witnesses = []
+    fresh_default()
+    try:
+        yield
+    finally:
+        mm_memory.witnesses = witnesses
+
+
+def _as_rerun(mark: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda phase: mark("rerun")
+
+
+def _beyond(lines: list[str], clean: list[str]) -> list[str]:
+    left: Leftovers = Counter(lines)
+    left.subtract(Counter(clean))
+    return list(left.elements())
+
+
+def _plain_injection(item: log.Injection) -> dict[str, Any]:
+    site = item.site
+    return {
+        "capability": item.capability,
+        "size": item.size,
+        "unit": item.unit,
+        "site": {
+            "file": site.file if site else "",
+            "line": site.line if site else 0,
+            "function": site.function if site else "",
+        },
+    }

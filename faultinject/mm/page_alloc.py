@@ -1,0 +1,194 @@
+"""The page allocator: whole pages, by order.
+
+Lives here: `PageAllocator`, which asks fail_page_alloc first. Not here: which block
+is taken (`faultinject.mm.buddy`), the way back (`faultinject.mm.page_free`), objects
+smaller than a page (`faultinject.mm.slab`), and what an exhausted memory logs
+(`faultinject.mm.warn`).
+
+Two failures look alike to the caller and are told apart by the logs: an injected
+one is silent here and stands in the log of injections; an exhausted memory logs
+the kernel's page allocation failure.
+
+Contents: the first page of a block is filled with 0x5a unless ``__GFP_ZERO`` was
+given; what follows is what the last owner left, or zeros if there was none. To
+fill a large block would commit memory that nobody has asked to use.
+
+Source: Linux 6.6 mm/page_alloc.c. There is no slow path yet: a request that finds
+no block fails at once, also with ``__GFP_NOFAIL``, for which the kernel would
+wait for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+from faultinject.capabilities.fail_page_alloc import fail_page_alloc
+from faultinject.errors import SpecError
+from faultinject.gfp import COMP, HIGHMEM, UNKNOWN, ZERO, Gfp, plain_gfp
+from faultinject.mm.buddy import MAX_ORDER, ORDERS, Buddy
+from faultinject.mm.ledger import NOWHERE, trace_of
+from faultinject.mm.page import Page, get_order
+from faultinject.mm.pointer import Pointer
+from faultinject.mm.ram import PAGE_SHIFT, PAGE_SIZE, POISON_INUSE, Ram
+from faultinject.mm.span import Home
+from faultinject.mm.warn import Reports, too_large
+
+_FILL: Final = POISON_INUSE * PAGE_SIZE
+
+#: The order that is reported for alloc_pages_exact(0): the kernel's get_order(0).
+_ORDER_OF_NOTHING: Final = 52
+
+
+class Block(Home):
+    """Whole pages, as the home of a span.
+
+    Attributes:
+        allocator: takes the pages back.
+        order: of the block that was taken; the pages that remain may be fewer.
+        pages: how many pages are held.
+        freed_by: the name of the function that frees such a span.
+    """
+
+    __slots__ = ("allocator", "freed_by", "order", "pages")
+
+    def __init__(
+        self, allocator: PageAllocator, kind: str, order: int, pages: int, freed_by: str
+    ) -> None:
+        super().__init__(kind)
+        self.allocator = allocator
+        self.order = order
+        self.pages = pages
+        self.freed_by = freed_by
+
+
+class PageAllocator:
+    """The pages of one memory."""
+
+    __slots__ = ("_large", "_plain", "buddy", "ram", "reports")
+
+    def __init__(self, ram: Ram, clock: Callable[[], float]) -> None:
+        self.ram = ram
+        self.buddy = Buddy(ram.size >> PAGE_SHIFT)
+        self.reports = Reports(ram, clock)
+        # One home per order serves all blocks of that order.
+        self._plain = [Block(self, "pages", o, 1 << o, "free_pages") for o in range(ORDERS)]
+        self._large = [Block(self, "kmalloc", o, 1 << o, "kfree") for o in range(ORDERS)]
+
+    def alloc_pages(self, gfp: int, order: int, frame: FrameType | None) -> Page | None:
+        """Take a block of ``1 << order`` pages for `frame`, or None."""
+        gfp = checked_gfp(gfp)
+        if type(order) is not int or not 0 <= order <= MAX_ORDER:
+            self._refuse_order(order, gfp, frame)
+            return None
+        if fail_page_alloc.should_fail(order, gfp, frame):
+            return None
+        ram = self.ram
+        with ram.lock:
+            pfn = self.buddy.alloc(order)
+            if pfn is not None:
+                offset = pfn << PAGE_SHIFT
+                page = Page(
+                    ram,
+                    offset,
+                    PAGE_SIZE << order,
+                    self._plain[order],
+                    (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE,
+                )
+                ram.live[offset] = page
+        if pfn is None:
+            self.reports.page_allocation_failure(order, gfp, frame)
+            return None
+        if gfp & ZERO:
+            ram.zero(offset, PAGE_SIZE << order)
+        else:
+            ram.bytes[offset : offset + PAGE_SIZE] = _FILL
+        return page
+
+    def get_free_pages(self, gfp: int, order: int, frame: FrameType | None) -> Pointer | None:
+        """Take a block as a pointer; ``__GFP_HIGHMEM`` is dropped, as in the kernel."""
+        gfp = checked_gfp(gfp) & ~HIGHMEM
+        if type(order) is not int or not 0 <= order <= MAX_ORDER:
+            self._refuse_order(order, gfp, frame)
+            return None
+        offset = self.obtain(order, gfp, frame)
+        if offset is None:
+            return None
+        return self._hand_out(offset, PAGE_SIZE << order, self._plain[order], gfp, frame)
+
+    def alloc_large(self, size: int, gfp: int, frame: FrameType | None) -> Pointer | None:
+        """Take pages for a kmalloc of more than 8 KiB; the gate sees ``__GFP_COMP`` too."""
+        order = get_order(size)
+        offset = self.obtain(order, gfp | COMP, frame)
+        if offset is None:
+            return None
+        return self._hand_out(offset, size, self._large[order], gfp, frame)
+
+    def alloc_pages_exact(self, size: int, gfp: int, frame: FrameType | None) -> Pointer | None:
+        """Take as many pages as hold `size` bytes; the rest of the block goes back."""
+        gfp = checked_gfp(gfp) & ~(HIGHMEM | COMP)
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise SpecError("not a size in bytes", value=size, cure="Pass an int of 0 or more")
+        if size == 0:
+            too_large(_ORDER_OF_NOTHING, gfp, frame)
+            return None
+        order = get_order(size)
+        offset = self.obtain(order, gfp, frame)
+        if offset is None:
+            return None
+        pfn, pages = offset >> PAGE_SHIFT, -(-size // PAGE_SIZE)
+        home = Block(self, "pages", order, pages, "free_pages_exact")
+        pointer = self._hand_out(offset, size, home, gfp, frame)
+        with self.ram.lock:
+            self.buddy.free_range(pfn + pages, pfn + (1 << order))
+        return pointer
+
+    def obtain(
+        self, order: int, gfp: int, frame: FrameType | None, *, retry: bool = False
+    ) -> int | None:
+        """Take a block without an entry in the ledger; return its offset.
+
+        `retry` marks the second try of one request, which a campaign counts once.
+        """
+        if order > MAX_ORDER:
+            too_large(order, gfp, frame)
+            return None
+        if fail_page_alloc.should_fail(order, gfp, frame, retry):
+            return None
+        with self.ram.lock:
+            pfn = self.buddy.alloc(order)
+        if pfn is None:
+            self.reports.page_allocation_failure(order, gfp, frame)
+            return None
+        return pfn << PAGE_SHIFT
+
+    def _hand_out(
+        self, offset: int, size: int, home: Block, gfp: int, frame: FrameType | None
+    ) -> Pointer:
+        ram = self.ram
+        if gfp & ZERO:
+            ram.zero(offset, home.pages << PAGE_SHIFT)
+        else:
+            ram.bytes[offset : offset + PAGE_SIZE] = _FILL
+        pointer = Pointer(ram, offset, size, home, trace_of(frame))
+        with ram.lock:
+            ram.live[offset] = pointer
+        return pointer
+
+    def _refuse_order(self, order: object, gfp: int, frame: FrameType | None) -> None:
+        if isinstance(order, bool) or not isinstance(order, int) or order < 0:
+            raise SpecError(
+                "not an order of pages", value=order, cure=f"Pass an int of 0 to {MAX_ORDER}"
+            )
+        too_large(order, gfp, frame)
+
+
+def checked_gfp(gfp: int) -> int:
+    """Return flags as a plain int; refuse what is none, and unknown bits."""
+    kind = type(gfp)
+    if kind is Gfp:
+        gfp = gfp._value_  # type: ignore[attr-defined]  # a Gfp, as was just seen
+    elif kind is not int:
+        return plain_gfp(gfp)
+    return plain_gfp(gfp) if gfp & UNKNOWN else gfp

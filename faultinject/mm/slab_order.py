@@ -1,0 +1,58 @@
+"""How large a slab is: the block order that holds objects of a size well.
+
+Lives here: arithmetic only. Not here: the slabs (`faultinject.mm.slab`).
+
+Source: Linux 6.6 mm/slub.c, calculate_order() and calc_slab_order(), for a
+machine with one CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from faultinject.mm.buddy import MAX_ORDER
+from faultinject.mm.ram import PAGE_SIZE
+
+#: Slabs of small objects are no larger than this order (PAGE_ALLOC_COSTLY_ORDER).
+LARGEST: Final = 3
+#: A slab should hold this many objects: 4 * (fls(1 CPU) + 1).
+WANTED: Final = 8
+_FEWEST_MIN_PARTIAL: Final = 5
+_MOST_MIN_PARTIAL: Final = 10
+
+
+def preferred_order(size: int) -> int:
+    """Return the order of a slab for slots of `size` bytes, which no more than 4 MiB are.
+
+    The smallest order that holds 8 objects and wastes at most a sixteenth of
+    itself; then an eighth, a quarter; then fewer objects.
+    """
+    wanted = min(WANTED, (PAGE_SIZE << LARGEST) // size)
+    while wanted > 1:
+        for fraction in (16, 8, 4):
+            order = _fitting(size, wanted, fraction)
+            if order <= LARGEST:
+                return order
+        wanted -= 1
+    return minimum_order(size)
+
+
+def minimum_order(size: int) -> int:
+    """Return the smallest order that holds one slot of `size` bytes."""
+    order = 0
+    while PAGE_SIZE << order < size and order < MAX_ORDER:
+        order += 1
+    return order
+
+
+def min_partial(size: int) -> int:
+    """Return how many partial slabs a cache keeps before it gives empty ones back."""
+    half_log = (size.bit_length() - 1) // 2
+    return max(_FEWEST_MIN_PARTIAL, min(_MOST_MIN_PARTIAL, half_log))
+
+
+def _fitting(size: int, objects: int, fraction: int) -> int:
+    order = minimum_order(size * objects)
+    while order <= LARGEST and (PAGE_SIZE << order) % size > (PAGE_SIZE << order) // fraction:
+        order += 1
+    return order

@@ -1,0 +1,1 @@
+"""Reports: one result record, told in several forms."""

@@ -1,0 +1,232 @@
+"""The campaign of a session: the plugin object that exists only with ``--fail-alloc``.
+
+Lives here: the hooks, each a few lines that call the files beside. Not here:
+any rule of when a fault strikes or what it means (`faultinject`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from faultinject.campaign.isolation import Fork, Here, Isolation
+from faultinject.campaign.record import TestRecord, TrialRecord
+from faultinject.campaign.sweeper import Sweeper
+from pytest_faultinject import private
+from pytest_faultinject.held import Held, held_reports
+from pytest_faultinject.marks import check_marks, has_campaign, settings_of
+from pytest_faultinject.progress import Progress
+from pytest_faultinject.result import attach
+from pytest_faultinject.results import Results
+from pytest_faultinject.setup import Setup, read_setup
+from pytest_faultinject.subject import ItemSubject, Run
+
+NAME = "faultinject-campaign"
+
+
+def register(config: pytest.Config) -> None:
+    """Read every option, and put the campaign's hooks in place.
+
+    Raises:
+        pytest.UsageError: an option with a wrong value.
+    """
+    setup = read_setup(config)
+    if setup.token is not None:
+        _aim(config, setup.token.test)
+    config.pluginmanager.register(Campaign(config, setup), NAME)
+    config.pluginmanager.register(Results(config, setup), "faultinject-results")
+
+
+def _aim(config: pytest.Config, nodeid: str) -> None:
+    """Collect only the token's test, where nobody named files on the command line."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(config.rootpath / nodeid)]
+
+
+class Campaign:
+    """Runs the sweep of each test behind its clean run."""
+
+    def __init__(self, config: pytest.Config, setup: Setup) -> None:
+        self._config = config
+        self._setup = setup
+        self._run: Run | None = None
+        self._progress = Progress(config)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """With a token, keep its test alone; check every mark."""
+        token = self._setup.token
+        if token is not None:
+            others = [item for item in items if item.nodeid != token.test]
+            if len(others) == len(items) and items:
+                raise pytest.UsageError(
+                    f"--fail-alloc-replay: the token's test {token.test!r} was not collected. "
+                    "Name its file, or paste a token of a test that exists."
+                )
+            items[:] = [item for item in items if item.nodeid == token.test]
+            if others:
+                self._config.hook.pytest_deselected(items=others)
+        check_marks(items, self._setup.settings)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_runtest_protocol")
+    def pytest_runtest_protocol_around(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Let the clean run happen, then sweep, then tell the reports.
+
+        Outermost, so that other plugins' wrappers (time limits, warnings) are
+        entered and left once for each run, and never around all of them.
+        """
+        if self._run is not None or not has_campaign(item):
+            return (yield)
+        with held_reports(item) as (held, real_teardown):
+            try:
+                outcome = yield
+            except BaseException:
+                held.release(real_teardown, nextitem)
+                raise
+        try:
+            if held.passed:
+                self._sweep(item, held)
+        finally:
+            held.release(real_teardown, nextitem)
+        return outcome
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Run a trial by pytest's own runner: no plugin that retries sees it."""
+        if self._run is None:
+            return None
+        self._run.reports += private.run_protocol(item)
+        return True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Arm around the body of a trial, innermost."""
+        if self._run is None:
+            return (yield)
+        with self._run.body(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any]
+    ) -> Generator[None, object, object]:
+        """Arm around a function-scoped fixture, where the phase ``setup`` is asked for."""
+        if self._run is None or fixturedef.scope != "function":
+            return (yield)
+        with self._run.armed("setup"):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        """Arm around the tear-down of an item, where that phase is asked for."""
+        if self._run is None:
+            return (yield)
+        self._run.mark("teardown")
+        with self._run.armed("teardown"):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Write down what a trial raised."""
+        report = yield
+        if self._run is not None and call.excinfo is not None and not report.skipped:
+            self._run.errors.append((call.when, call.excinfo.value))
+        return report
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give every xdist worker the same seed."""
+        node.workerinput["faultinject_seed"] = self._setup.settings.seed
+
+    def _enter(self, run: Run | None) -> None:
+        self._run = run
+
+    def _sweep(self, item: pytest.Item, held: Held) -> None:
+        settings = settings_of(item, self._setup.settings)
+        subject = ItemSubject(
+            item,
+            self._enter,
+            phases=self._setup.phases,
+            raises=settings.raises,
+            scope=settings.scope,
+            markup=self._markup(),
+        )
+        sweeper = Sweeper(subject, settings, self._isolation(), name=item.nodeid, shown=self._shown)
+        token = self._setup.token
+        # What was captured outside any phase is nobody's, and children share the file.
+        private.drain_capture(self._config)
+        private.prepare_tmp_path(self._config)
+        try:
+            if token is None:
+                record = sweeper.sweep(
+                    clean_seconds=held.seconds, progress=self._progress.of(item, self._stops)
+                )
+            else:
+                record = sweeper.replay(token, clean_seconds=held.seconds)
+        finally:
+            self._progress.clear()
+            private.remove_tmp_path(self._config)
+        self._setup.known.mark(record)
+        assert held.call is not None
+        attach(held.call, record)
+        if self._config.getoption("usepdb", False):
+            self._debug(item, record)
+
+    def _isolation(self) -> Isolation:
+        if self._setup.isolation == "none":
+            return Here()
+        return Fork(self._setup.jobs, self._enter_child)
+
+    def _enter_child(self, out: int, err: int) -> None:
+        """Cut what a forked child shares with the session that made it."""
+        config = self._config
+        private.redirect_capture(config, out, err)
+        private.use_own_tmp_path(config)
+        # Its timer would end a trial before our own limit can judge it.
+        timeout = config.pluginmanager.getplugin("timeout")
+        if timeout is not None:
+            with suppress(ValueError, AssertionError):
+                config.pluginmanager.unregister(timeout)
+
+    def _stops(self, trial: TrialRecord) -> bool:
+        """Say whether a bad trial ends the sweep: with ``-x`` the first one does."""
+        return trial.bad and self._config.getoption("maxfail", 0) == 1
+
+    def _debug(self, item: pytest.Item, record: TestRecord) -> None:
+        """With ``--pdb``: run the first bad trial again in this process, and stop in it."""
+        from faultinject.campaign.replay import parse_token
+
+        trial = next((trial for trial in record.bad if trial.error), None)
+        if trial is None:
+            return
+        settings = settings_of(item, self._setup.settings)
+        subject = ItemSubject(
+            item,
+            self._enter,
+            phases=self._setup.phases,
+            raises=settings.raises,
+            scope=settings.scope,
+            interactive=True,
+        )
+        sweeper = Sweeper(subject, settings, Here(), name=item.nodeid, shown=self._shown)
+        sweeper.replay_here(parse_token(trial.replay))
+
+    def _markup(self) -> bool:
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        writer = getattr(reporter, "_tw", None)
+        return bool(getattr(writer, "hasmarkup", False))
+
+    def _shown(self, file: str) -> str:
+        root = self._config.rootpath
+        with suppress(ValueError, OSError):
+            from pathlib import Path
+
+            return Path(file).relative_to(root).as_posix()
+        return file

@@ -1,0 +1,194 @@
+"""Everything that this plugin uses of pytest beyond its documented surface.
+
+Lives here: one function per private thing, so that a new pytest breaks one file.
+Not here: why they are called (`pytest_faultinject.subject`, ``.held``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest._io import TerminalWriter
+from _pytest.runner import runtestprotocol
+
+
+def run_protocol(item: pytest.Item) -> list[pytest.TestReport]:
+    """Run set-up, call and tear-down once and give the reports; nothing is logged.
+
+    ``nextitem=item.parent`` tears down what the item alone set up and keeps the
+    wider fixtures: with the item itself function fixtures would stay, with the
+    real next item the wider ones would go.
+    """
+    reports = runtestprotocol(item, log=False, nextitem=item.parent)  # type: ignore[arg-type]
+    return list(reports)
+
+
+def forget_run(item: pytest.Item) -> None:
+    """Undo what a run leaves on the item, so that the next one starts afresh."""
+    if item.__dict__.get("_instance") is not None:
+        # Else the test class keeps its attributes from one run to the next.
+        del item.__dict__["_instance"]
+        item.__dict__.pop("_obj", None)
+    item._report_sections.clear()
+    with contextlib.suppress(ImportError, AttributeError):
+        from _pytest.subtests import failed_subtests_key
+
+        failed: Any = item.config.stash.get(failed_subtests_key, None) or {}
+        # Keyed by text in some releases of pytest and by a structured id in others.
+        for key in [key for key in failed if str(key) == item.nodeid]:
+            del failed[key]
+
+
+def drop_last_exception() -> None:
+    """Let go of the traceback that pytest keeps for post-mortem debugging."""
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        if hasattr(sys, name):
+            delattr(sys, name)
+
+
+@contextmanager
+def teardown_stops_at(item: pytest.Item) -> Iterator[Callable[[pytest.Item | None], None]]:
+    """Inside the block, tear-down keeps every fixture wider than the item.
+
+    Yields:
+        the real tear-down, to be called with the next item when all is over.
+    """
+    state = item.session._setupstate
+    real: Callable[[Any], None] = state.teardown_exact
+
+    def teardown_exact(nextitem: Any) -> None:
+        real(item.parent)
+
+    state.teardown_exact = teardown_exact  # type: ignore[method-assign]
+    try:
+        yield real
+    finally:
+        del state.teardown_exact
+
+
+@contextmanager
+def hooks_relayed(session: pytest.Session, overrides: dict[str, Any]) -> Iterator[None]:
+    """Inside the block, every ``node.ihook.NAME`` for a name in `overrides` is ours.
+
+    ``ihook`` is a dynamic property, so this also catches the reports that subtests
+    log by themselves.
+    """
+    inner = session.gethookproxy
+
+    def gethookproxy(fspath: Any) -> Any:
+        return _Relay(inner(fspath), overrides)
+
+    session.gethookproxy = gethookproxy  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        # The method itself, or the relay that was there before us.
+        if getattr(inner, "__func__", None) is type(session).gethookproxy:
+            del session.gethookproxy
+        else:
+            session.gethookproxy = inner  # type: ignore[method-assign]
+
+
+class _Relay:
+    """A hook proxy with a few hooks replaced."""
+
+    def __init__(self, real: Any, overrides: dict[str, Any]) -> None:
+        self._real = real
+        self._overrides = overrides
+
+    def __getattr__(self, name: str) -> Any:
+        override = self._overrides.get(name)
+        return getattr(self._real, name) if override is None else override
+
+
+def redirect_capture(config: pytest.Config, out: int, err: int) -> None:
+    """In a forked child: let what pytest captures go to our files, not to the parent's.
+
+    The capture files are shared with the parent, position and all.
+    """
+    capture = config.pluginmanager.getplugin("capturemanager")
+    streams = getattr(capture, "_global_capturing", None)
+    for name, descriptor in (("out", out), ("err", err)):
+        stream = getattr(streams, name, None)
+        tmpfile = getattr(stream, "tmpfile", None)
+        target = getattr(stream, "targetfd", None)
+        if tmpfile is None or target is None:
+            continue  # captured by sys alone, or not at all: nothing is shared
+        tmpfile.flush()
+        os.dup2(descriptor, tmpfile.fileno())
+        os.dup2(descriptor, target)
+
+
+def drain_capture(config: pytest.Config) -> None:
+    """Throw away what was captured outside any phase of a test."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None and capture.is_globally_capturing():
+        capture.read_global_capture()
+
+
+def use_own_tmp_path(config: pytest.Config) -> None:
+    """In a forked child: make temporary folders where `remove_tmp_path` will find them."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is None:
+        return
+    base = factory._basetemp
+
+    def getbasetemp() -> Path:
+        # Made at the first use: most tests ask for no temporary folder.
+        own = tmp_path_of(config, os.getpid())
+        if own is None:
+            original: Path = type(factory).getbasetemp(factory)
+            return original
+        if factory._basetemp != own:
+            own.mkdir(exist_ok=True)
+            factory._basetemp = own
+        return own
+
+    if base is not None:
+        factory.getbasetemp = getbasetemp
+
+
+def tmp_path_of(config: pytest.Config, pid: int) -> Path | None:
+    """Give the folder that the child `pid` makes its temporary folders in."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    base: Path | None = getattr(factory, "_basetemp", None)
+    if base is None:
+        return None
+    outer = base.parent if base.name.startswith("faultinject-") else base
+    return outer / f"faultinject-{pid}"
+
+
+def remove_tmp_path(config: pytest.Config) -> None:
+    """In the parent: remove the temporary folders of children that have ended."""
+    base = getattr(getattr(config, "_tmp_path_factory", None), "_basetemp", None)
+    if base is not None:
+        for folder in base.glob("faultinject-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepare_tmp_path(config: pytest.Config) -> None:
+    """In the parent, before the first fork: have a base folder that children can share."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is not None and factory._basetemp is None:
+        factory.getbasetemp()
+
+
+def render(longrepr: Any, *, markup: bool) -> str:
+    """Give a failure's representation as text, with colours if asked."""
+    import io
+
+    if longrepr is None or not hasattr(longrepr, "toterminal"):
+        return "" if longrepr is None else str(longrepr)
+    stream = io.StringIO()
+    writer = TerminalWriter(stream)
+    writer.hasmarkup = markup
+    longrepr.toterminal(writer)
+    return stream.getvalue()

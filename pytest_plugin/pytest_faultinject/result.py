@@ -1,0 +1,91 @@
+"""One test's result: the record of its sweep, carried by its own report.
+
+Lives here: how a record travels on a `pytest.TestReport`, also between the
+processes of pytest-xdist, and how a bad one looks under FAILURES.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from _pytest._code.code import ReprFileLocation, TerminalRepr
+from _pytest._io import TerminalWriter
+
+from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.record import TestRecord, TrialRecord
+from pytest_faultinject.words import colours_of, place_of, plural, replay_line
+
+ATTRIBUTE = "faultinject"
+
+# So many tracebacks of one test are shown in full; the rest is in the JSON report
+# and under -vv.
+SHOWN_TRACEBACKS = 3
+
+
+def attach(report: pytest.TestReport, record: TestRecord) -> None:
+    """Put a record on the call's report; bad trials make it a failure."""
+    setattr(report, ATTRIBUTE, record.as_plain())
+    if record.bad:
+        report.outcome = "failed"
+        report.longrepr = SweepRepr(record)
+
+
+def record_of(report: pytest.TestReport) -> TestRecord | None:
+    """Give the record that a report carries, if it does."""
+    plain: dict[str, Any] | None = getattr(report, ATTRIBUTE, None)
+    return None if plain is None else TestRecord.from_plain(plain)
+
+
+class SweepRepr(TerminalRepr):
+    """What stands under FAILURES for a test whose error paths are wrong."""
+
+    def __init__(self, record: TestRecord, *, everything: bool = False) -> None:
+        self._record = record
+        self._everything = everything
+        first = record.bad[0]
+        counts = f"{len(record.bad)} of {plural(len(record.trials), 'trial')} bad"
+        # The short summary takes its line from here.
+        self.reprcrash = ReprFileLocation(
+            first.file,
+            first.line,
+            f"{counts}: {first.outcome.value.upper()} at {place_of(first)}",
+        )
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        """Write every bad trial: what failed, what became of it, how to run it again."""
+        record = self._record
+        tw.line("The test passes without faults. With one injected fault:")
+        for number, trial in enumerate(record.bad):
+            tw.line()
+            full = self._everything or number < SHOWN_TRACEBACKS
+            _write_trial(tw, trial, full=full)
+
+    def __str__(self) -> str:
+        import io
+
+        stream = io.StringIO()
+        self.toterminal(TerminalWriter(stream))
+        return stream.getvalue().strip()
+
+
+def _write_trial(tw: TerminalWriter, trial: TrialRecord, *, full: bool) -> None:
+    word = trial.outcome.value.upper()
+    tw.write(word, bold=True, **colours_of(trial.outcome))
+    tw.line(f" {trial.capability} failed at {place_of(trial)}{_which_hit(trial)}")
+    if trial.error and trial.outcome is not Outcome.RECOVERED:
+        tw.line(f"  {trial.error}")
+    for line in (*trial.leaks, *trial.details):
+        label = "left behind: " if line in trial.leaks else ""
+        tw.line(f"  {label}{line}")
+    if full:
+        for line in trial.text.rstrip().splitlines():
+            tw.line(f"  | {line}")
+        for line in trial.output.rstrip().splitlines():
+            tw.line(f"  > {line}")
+    tw.line(f"  replay: {replay_line(trial)}")
+
+
+def _which_hit(trial: TrialRecord) -> str:
+    persistent = ", and every call after it" if trial.persistent else ""
+    return (f", hit {trial.hit}" if trial.hit > 1 else "") + persistent

@@ -1,0 +1,101 @@
+"""Results: what a session's campaign found, gathered and told at the end.
+
+Lives here: header, words per test, summary section, files. Works on reports
+alone, so that it is the same in a single process and in pytest-xdist's controller.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from faultinject.campaign.known import write_known
+from faultinject.campaign.record import TestRecord
+from faultinject.report.as_json import write_json
+from pytest_faultinject.result import SweepRepr, record_of
+from pytest_faultinject.setup import Setup
+from pytest_faultinject.summary import write_summary
+from pytest_faultinject.words import plural
+
+
+class Results:
+    """Collects the records of all tests from their reports."""
+
+    def __init__(self, config: pytest.Config, setup: Setup) -> None:
+        self._config = config
+        self._setup = setup
+        self._records: list[TestRecord] = []
+
+    def pytest_report_header(self) -> str | None:
+        """Say in one line what this campaign is."""
+        if self._config.get_verbosity() < 0:
+            return None
+        setup, settings = self._setup, self._setup.settings
+        names = list(settings.swept) + [mode.spec for mode in settings.random]
+        parts = [f"faultinject: {', '.join(names)}", f"isolation {setup.isolation}"]
+        if setup.jobs > 1:
+            parts.append(f"{setup.jobs} jobs")
+        if setup.random_seed:
+            parts.append(f"seed {settings.seed}")
+        if settings.shard is not None:
+            parts.append(f"shard {settings.shard.index}/{settings.shard.count}")
+        if setup.token is not None:
+            parts.append("one trial replayed")
+        return "; ".join(parts)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the record that a report carries, and draw its failure here."""
+        record = record_of(report)
+        if record is None:
+            return
+        if record.bad:
+            # A report that came from another process has lost everything but text.
+            everything = self._config.get_verbosity() >= 2
+            report.longrepr = SweepRepr(record, everything=everything)
+        if not hasattr(self._config, "workerinput"):
+            self._records.append(record)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, Any] | None:
+        """With ``-v``, say how many trials stand behind a word."""
+        if not isinstance(report, pytest.TestReport) or report.when != "call":
+            return None
+        record = record_of(report)
+        if record is None or not record.trials or self._config.get_verbosity() < 1:
+            return None
+        trials = plural(len(record.trials), "trial")
+        if report.passed:
+            return "passed", ".", f"PASSED ({trials})"
+        if report.failed and record.bad:
+            return "failed", "F", f"FAILED ({len(record.bad)} bad of {trials})"
+        return None
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write the section at the end."""
+        if not hasattr(self._config, "workerinput"):
+            write_summary(terminalreporter, self._records, self._setup, self._written)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write the files that were asked for."""
+        self._written: list[str] = []
+        if hasattr(self._config, "workerinput"):
+            return
+        for path in self._setup.json_paths:
+            write_json(path, self._records)
+            self._written.append(f"report written to {path}")
+        if self._setup.update_known and self._setup.known_path is not None:
+            trials = [
+                trial
+                for record in self._records
+                for trial in record.trials
+                if trial.bad or trial.known
+            ]
+            count = write_known(self._setup.known_path, trials)
+            self._written.append(
+                f"{plural(count, 'known problem')} written to {self._setup.known_path}"
+            )

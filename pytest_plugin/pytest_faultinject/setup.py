@@ -1,0 +1,224 @@
+"""Reading and checking every option at start-up, before a test is collected.
+
+Lives here: from options to `Setup`, which holds for the whole session. Not
+here: the table of options (``.options``), a single test's mark (``.marks``).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultinject.campaign.choice import choose as choose_spec
+from faultinject.campaign.isolation import choose as choose_isolation
+from faultinject.campaign.known import KnownProblems
+from faultinject.campaign.plan import Hits, Shard
+from faultinject.campaign.replay import RandomToken, Token, parse_token
+from faultinject.campaign.scope import Scope
+from faultinject.campaign.settings import Settings
+from faultinject.campaign.site import Identity
+from faultinject.errors import FaultInjectError
+from pytest_faultinject.options import OPTIONS, read_value, refusal
+
+PHASES = ("call", "setup", "teardown")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the options say, for the whole session.
+
+    Attributes:
+        settings: how each test is swept, before its own mark.
+        phases: the phases in which calls fail.
+        isolation: ``fork`` or ``none``.
+        jobs: trials at once.
+        token: the one trial to replay, or None.
+        known: the known problems.
+        known_path: their file, or None.
+        update_known: write that file anew at the end.
+        json_paths: where the JSON report goes.
+        term: whether there is a section at the end.
+        random_seed: whether the seed was drawn, not given.
+    """
+
+    settings: Settings
+    phases: frozenset[str]
+    isolation: str
+    jobs: int
+    token: Token | None
+    known: KnownProblems
+    known_path: Path | None
+    update_known: bool
+    json_paths: tuple[Path, ...]
+    term: bool
+    random_seed: bool
+
+
+def read_setup(config: pytest.Config) -> Setup:
+    """Read every option.
+
+    Raises:
+        pytest.UsageError: naming the option, the value and what is allowed.
+    """
+    try:
+        return _read(config)
+    except FaultInjectError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _read(config: pytest.Config) -> Setup:
+    values: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for option in OPTIONS:
+        values[option.stem], names[option.stem] = read_value(config, option.stem)
+    token = None
+    if values["replay"] is not None:
+        token = parse_token(values["replay"], option=names["replay"])
+        _apply_token(values, token)
+    choice = choose_spec(values["spec"] or (), option=names["spec"])
+    jobs = _jobs(values["jobs"], names["jobs"])
+    isolation = choose_isolation(values["isolation"], jobs=jobs, option=names["isolation"])
+    phases = _phases(values["phases"], names["phases"])
+    seed, drawn = _seed(config, values["seed"])
+    settings = Settings(
+        swept=choice.swept,
+        random=choice.random,
+        scope=Scope.parse(
+            values["source"] or (),
+            values["omit"] or (),
+            root=str(config.rootpath),
+            option=names["source"],
+        ),
+        hits=Hits.parse(values["hits"], option=names["hits"]),
+        identity=Identity(values["identity"]),
+        persistent=bool(values["persistent"]),
+        strict=bool(values["strict"]),
+        limit=values["max"],
+        shard=None
+        if values["shard"] is None
+        else Shard.parse(values["shard"], option=names["shard"]),
+        timeout=values["timeout"],
+        trials=values["trials"],
+        seed=seed,
+        token_options=_token_options(values),
+    )
+    known_path, known = _known(config, values, names)
+    json_paths, term = _reports(config, values["report"] or ["term"], names["report"])
+    return Setup(
+        settings,
+        phases,
+        isolation,
+        jobs,
+        token,
+        known,
+        known_path,
+        bool(values["update-known"]),
+        json_paths,
+        term,
+        drawn and bool(choice.random),
+    )
+
+
+def _token_options(values: Mapping[str, Any]) -> dict[str, str]:
+    """Give what a replay must know besides the fault, where it is not the default."""
+    carried = {
+        "source": "\n".join(values["source"] or ()),
+        "omit": "\n".join(values["omit"] or ()),
+        "phases": "" if values["phases"] == "call" else values["phases"],
+        "identity": "" if values["identity"] in ("instruction", "all") else values["identity"],
+        "spec": "\n".join(spec for spec in values["spec"] or () if "probability" not in spec),
+    }
+    return {name: value for name, value in carried.items() if value}
+
+
+def _apply_token(values: dict[str, Any], token: Token) -> None:
+    """Let a token decide what it carries; the options it does not carry stay."""
+    for name in ("source", "omit", "spec"):
+        if name in token.options:
+            values[name] = token.options[name].split("\n")
+    for name in ("phases", "identity"):
+        if name in token.options:
+            values[name] = token.options[name]
+    if isinstance(token, RandomToken):
+        values["spec"] = [token.spec]
+        values["seed"] = token.seed
+    elif "spec" not in token.options:
+        values["spec"] = [token.capability]
+
+
+def _jobs(text: str, where: str) -> int:
+    if text == "auto":
+        return max(
+            1,
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1,
+        )
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 1024:
+        return int(text)
+    raise refusal(where, text, "a whole number from 1 to 1024, or auto")
+
+
+def _phases(text: str, where: str) -> frozenset[str]:
+    phases = [part.strip() for part in text.split(",")]
+    for phase in phases:
+        if phase not in PHASES:
+            raise refusal(where, phase or text, f"some of {', '.join(PHASES)}, with commas")
+    return frozenset(phases)
+
+
+def _seed(config: pytest.Config, given: int | None) -> tuple[int, bool]:
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if given is not None:
+        return given, False
+    if worker is not None and "faultinject_seed" in worker:
+        return int(worker["faultinject_seed"]), True
+    return random.SystemRandom().getrandbits(32), True
+
+
+def _known(
+    config: pytest.Config, values: Mapping[str, Any], names: Mapping[str, str]
+) -> tuple[Path | None, KnownProblems]:
+    update = bool(values["update-known"])
+    if values["known"] is None:
+        if update:
+            raise refusal(names["update-known"], True, "--fail-alloc-known=FILE as well")
+        return None, KnownProblems()
+    path = _path(config, values["known"])
+    if update and not path.exists():
+        _require_folder(path, names["known"])
+        return path, KnownProblems()
+    return path, KnownProblems.read(path, option=names["known"])
+
+
+def _reports(config: pytest.Config, texts: list[str], where: str) -> tuple[tuple[Path, ...], bool]:
+    paths: list[Path] = []
+    term = False
+    for text in texts:
+        kind, colon, rest = text.partition(":")
+        if text == "term":
+            term = True
+        elif kind == "json" and colon and rest:
+            path = _path(config, rest)
+            _require_folder(path, where)
+            paths.append(path)
+        else:
+            raise refusal(where, text, "term or json:FILE")
+    return tuple(paths), term
+
+
+def _path(config: pytest.Config, text: str) -> Path:
+    return Path(config.invocation_params.dir, text)
+
+
+def _require_folder(path: Path, where: str) -> None:
+    if path.is_dir():
+        raise refusal(where, path, "a file, not a folder")
+    if not path.parent.is_dir():
+        raise refusal(where, path, "a file in a folder that exists")

@@ -1,0 +1,240 @@
+"""A pytest item as a subject: one run of its whole protocol, observed.
+
+Lives here: how an item is run again with fresh function-scoped fixtures, armed
+around its body alone. Not here: the order of runs
+(`faultinject.campaign.sweeper`), private pytest surface (``.private``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import pytest
+
+from faultinject.campaign.armable import Armable
+from faultinject.campaign.evidence import RunResult
+from faultinject.campaign.propagation import describe, is_propagated
+from faultinject.campaign.scope import Scope
+from pytest_faultinject import private
+from pytest_faultinject.examples import each_example, is_property_test
+from pytest_faultinject.fixture import INVARIANTS
+from pytest_faultinject.unwrap import unwrap
+
+_QUIET = lambda *args, **kwargs: None  # noqa: E731 - a hook that does nothing
+
+
+class Run:
+    """One run of an item, as the plugin's hooks see it while it lasts."""
+
+    def __init__(
+        self, arm: Armable | None, mark: Callable[[str], None], phases: frozenset[str]
+    ) -> None:
+        self.arm = arm
+        self.mark = mark
+        self.phases = phases
+        self.reports: list[pytest.TestReport] = []
+        self.errors: list[tuple[str, BaseException]] = []
+        self.broken: list[str] = []
+        self.seconds = 0.0
+
+    def armed(self, phase: str) -> AbstractContextManager[None]:
+        """Give the block in which this phase's calls fail, if they do."""
+        if self.arm is None or phase not in self.phases:
+            return nullcontext()
+        return self.arm.armed()
+
+    @contextmanager
+    def body(self, item: pytest.Item) -> Iterator[None]:
+        """Arm around the innermost thing that runs the test, and then ask the invariants."""
+        original = item.runtest
+
+        def runtest() -> None:
+            self.mark("body")
+            started = time.perf_counter()
+            try:
+                with self.armed("call"), self._examples(item):
+                    original()
+            finally:
+                self.seconds = time.perf_counter() - started
+
+        item.runtest = runtest  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            del item.runtest
+            self.mark("invariants")
+            for check in item.stash.get(INVARIANTS, []):
+                try:
+                    check()
+                except BaseException as error:
+                    self.broken.append(describe(error))
+
+    def _examples(self, item: pytest.Item) -> AbstractContextManager[None]:
+        if not is_property_test(item):
+            return nullcontext()
+        return each_example(item, self.arm.begin if self.arm is not None else lambda: None)
+
+
+class ItemSubject:
+    """Runs one pytest item, as often as it is asked to.
+
+    Args:
+        item: the item; its wider fixtures are set up already.
+        enter: tells the plugin's hooks which run is going on.
+        phases: the phases in which calls fail: call, setup, teardown.
+        raises: exception types that may answer a failure.
+        scope: whose code is under test.
+        markup: whether tracebacks are rendered in colour.
+    """
+
+    def __init__(
+        self,
+        item: pytest.Item,
+        enter: Callable[[Run | None], None],
+        *,
+        phases: frozenset[str],
+        raises: tuple[type[BaseException], ...] = (),
+        scope: Scope | None = None,
+        markup: bool = False,
+        interactive: bool = False,
+    ) -> None:
+        self._item = item
+        self._enter = enter
+        self._phases = phases
+        self._raises = raises
+        self._scope = scope or Scope()
+        self._markup = markup
+        self._interactive = interactive
+        self._failures: list[tuple[str, Any]] = []
+        self._text = ""
+
+    def run(self, arm: Armable | None, mark: Callable[[str], None]) -> RunResult:
+        """Run the item once; see `faultinject.campaign.trial.Subject`."""
+        run = Run(arm, mark, self._phases)
+        if arm is not None:
+            self._failures, self._text = [], ""
+        mark("setup")
+        try:
+            with self._as_inner_run(run, explained=arm is not None):
+                self._item.ihook.pytest_runtest_protocol(
+                    item=self._item, nextitem=self._item.parent
+                )
+        except BaseException as error:
+            return self._interrupted(run, error)
+        return self._result(run)
+
+    @contextmanager
+    def _as_inner_run(self, run: Run, *, explained: bool) -> Iterator[None]:
+        item = self._item
+        properties, markers = item.user_properties[:], item.own_markers[:]
+        private.forget_run(item)
+        overrides: dict[str, Any] = {
+            "pytest_runtest_logstart": _QUIET,
+            "pytest_runtest_logfinish": _QUIET,
+            "pytest_runtest_logreport": lambda report: run.reports.append(report),
+            "pytest_warning_recorded": _QuietHistoric(),
+        }
+        if not self._interactive:
+            overrides["pytest_exception_interact"] = _QUIET
+            self._postpone_tracebacks(explained)
+        self._enter(run)
+        try:
+            with private.hooks_relayed(item.session, overrides):
+                yield
+        finally:
+            self._enter(None)
+            item.__dict__.pop("repr_failure", None)
+            item.user_properties[:], item.own_markers[:] = properties, markers
+            private.forget_run(item)
+
+    def _postpone_tracebacks(self, keep: bool) -> None:
+        """Render a failure only if somebody will read it: that costs more than the trial."""
+        failures, original = self._failures, self._item.repr_failure
+
+        def repr_failure(excinfo: Any, *args: Any, **kwargs: Any) -> str:
+            if keep:
+                failures.append(("call", (excinfo, original)))
+            return "not rendered"
+
+        self._item.repr_failure = repr_failure  # type: ignore[method-assign]
+
+    def _result(self, run: Run) -> RunResult:
+        bad = [report for report in run.reports if not report.passed]
+        result = RunResult(passed=not bad and not run.broken, broken=run.broken)
+        result.duration = run.seconds
+        result.output = _captured(run.reports) if bad or run.broken else ""
+        if not bad:
+            result.error = run.broken[0] if run.broken else None
+            return result
+        skipped = [report for report in bad if report.skipped]
+        leaves = [(when, leaf) for when, error in run.errors for leaf in unwrap(error)]
+        result.error = describe(leaves[0][1]) if leaves else _reason(bad[0])
+        if skipped:
+            result.error = f"skipped: {_reason(skipped[0])}"
+        result.propagated = (
+            bool(leaves)
+            and not skipped
+            and all(
+                when in self._phases
+                and is_propagated(leaf, raises=self._raises, under_test=self._scope.covers)
+                for when, leaf in leaves
+            )
+        )
+        self._failures += [
+            (report.when or "call", report.longrepr)
+            for report in bad
+            if report.when != "call" and report.longrepr is not None
+        ]
+        return result
+
+    def _interrupted(self, run: Run, error: BaseException) -> RunResult:
+        import traceback
+
+        self._text = "".join(traceback.format_exception(error))
+        result = RunResult(passed=False, error=describe(error), broken=run.broken)
+        result.duration = run.seconds
+        return result
+
+    def explain(self) -> str:
+        """Render the failures of the last armed run, and let go of the exceptions."""
+        # The traceback is cut at the test function, which the item finds anew when asked.
+        getattr(self._item, "obj", None)
+        for _, failure in self._failures:
+            if isinstance(failure, tuple):
+                excinfo, original = failure
+                failure = original(excinfo)
+            self._text += private.render(failure, markup=self._markup)
+        self._failures.clear()
+        private.drop_last_exception()
+        return self._text
+
+
+class _QuietHistoric:
+    """Stands in for a historic hook: warnings of a trial are not the session's."""
+
+    def __call__(self, **kwargs: Any) -> None:
+        return None
+
+    def call_historic(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+
+def _reason(report: pytest.TestReport) -> str:
+    longrepr: Any = report.longrepr
+    if isinstance(longrepr, tuple):
+        return str(longrepr[2]).removeprefix("Skipped: ")
+    text = str(longrepr or "").strip()
+    return text.splitlines()[-1] if text else report.outcome
+
+
+def _captured(reports: list[pytest.TestReport]) -> str:
+    """Give what the run printed, once, from the report that has it all."""
+    longest = max(reports, key=lambda report: len(report.sections), default=None)
+    if longest is None:
+        return ""
+    return "".join(
+        f"{'-' * 10} {title} {'-' * 10}\n{text}" for title, text in longest.sections if text
+    )

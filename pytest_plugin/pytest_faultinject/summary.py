@@ -1,0 +1,109 @@
+"""The section at the end: how many trials, what became of them, what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.record import TestRecord, TrialRecord, count_outcomes
+from pytest_faultinject.setup import Setup
+from pytest_faultinject.words import colours_of, place_of, plural, replay_line, typed_node_id
+
+
+def write_summary(
+    tr: pytest.TerminalReporter, records: list[TestRecord], setup: Setup, written: list[str]
+) -> None:
+    """Write the section, as long as the verbosity allows."""
+    quiet = tr.config.get_verbosity() < 0
+    if not setup.term and not written:
+        return
+    if not quiet:
+        tr.section("fault injection", "=")
+    if setup.term:
+        if tr.config.get_verbosity() >= 1 or setup.token is not None:
+            _write_trials(tr, records)
+        _write_totals(tr, records)
+        if not quiet:
+            _write_hints(tr, records, setup)
+    for line in written:
+        tr.write_line(line)
+
+
+def _write_totals(tr: pytest.TerminalReporter, records: list[TestRecord]) -> None:
+    counts = count_outcomes(records)
+    sites = sum(record.sites for record in records)
+    total = sum(counts.values())
+    tr.write(
+        f"{plural(len(records), 'test')}, {plural(sites, 'call site')}, {plural(total, 'trial')}"
+    )
+    separator = ": "
+    for outcome in reversed(Outcome):
+        if counts[outcome]:
+            tr.write(separator)
+            tr.write(f"{counts[outcome]} {outcome.value}", **_markup(outcome))
+            separator = ", "
+    tr.line("")
+
+
+def _write_trials(tr: pytest.TerminalReporter, records: list[TestRecord]) -> None:
+    """One line per trial; with -vv good ones can be replayed as well."""
+    for record in records:
+        if record.trials:
+            tr.write_line(typed_node_id(tr.config, record.nodeid))
+        for trial in record.trials:
+            tr.write("  ")
+            tr.write(f"{trial.outcome.value.upper():<11}", **_markup(trial.outcome))
+            tr.line(f" {_headline(trial)}")
+            if tr.config.get_verbosity() >= 2:
+                tr.line(f"              {replay_line(trial)}")
+
+
+def _headline(trial: TrialRecord) -> str:
+    hit = f", hit {trial.hit}" if trial.hit > 1 else ""
+    known = " (known)" if trial.known else ""
+    error = f": {trial.error}" if trial.error else ""
+    return f"{trial.capability} at {place_of(trial)}{hit}{known}{error}"
+
+
+def _write_hints(tr: pytest.TerminalReporter, records: list[TestRecord], setup: Setup) -> None:
+    if records and not any(record.sites for record in records):
+        tr.write_line(
+            "No call site was found, so nothing was failed. Is the code under test named? "
+            "See --fail-alloc-source.",
+            yellow=True,
+        )
+    if not records:
+        tr.write_line("No test passed without faults, so nothing was failed.", yellow=True)
+    left_out = sum(record.not_run for record in records)
+    if left_out:
+        tr.write_line(f"{plural(left_out, 'trial')} not run (--fail-alloc-max, -x)", yellow=True)
+    for record in records:
+        for note in record.notes:
+            tr.write_line(f"{typed_node_id(tr.config, record.nodeid)}: {note}", yellow=True)
+        for outcome, meaning in (
+            (Outcome.DIVERGED, "failed before their fault struck"),
+            (Outcome.NOT_REACHED, "never reached their call site"),
+        ):
+            missed = [trial for trial in record.trials if trial.outcome is outcome and trial.hit]
+            if missed:
+                tr.write_line(
+                    f"{typed_node_id(tr.config, record.nodeid)}: "
+                    f"{plural(len(missed), 'trial')} {meaning}: the test does not do the same "
+                    f"twice (first: {place_of(missed[0])})",
+                    yellow=True,
+                )
+    known = sum(trial.known for record in records for trial in record.trials)
+    if known:
+        tr.write_line(f"{plural(known, 'known problem')} ({setup.known_path}) did not fail the run")
+    gone = setup.known.gone(record.nodeid for record in records if not record.not_run)
+    if gone and setup.token is None and setup.settings.shard is None:
+        tr.write_line(
+            f"{plural(gone, 'known problem')} of {setup.known_path} did not come up again: "
+            "run with --fail-alloc-update-known to drop what is mended"
+        )
+
+
+def _markup(outcome: Outcome) -> dict[str, Any]:
+    return dict(colours_of(outcome))
