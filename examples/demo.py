@@ -38,9 +38,8 @@ class BadTrial(NamedTuple):
 
     def __str__(self) -> str:
         name = self.test.rpartition("/")[2]
-        return (
-            f"{self.outcome:9}  {name}\n           {self.capability}, hit {self.hit}: {self.line}"
-        )
+        where = f"{self.capability}, hit {self.hit}: {self.line}"
+        return f"{self.outcome:<9}  {name}\n{'':13}{where}"
 
 
 def say(text: str) -> None:
@@ -69,21 +68,31 @@ def run_pytest(arguments: Sequence[str]) -> tuple[int, str]:
     return pytest.returncode, "".join(lines)
 
 
+def reports(file: Path) -> list[str]:
+    """The options for a summary on the terminal and a JSON report for us."""
+    return ["--fail-alloc-report=term", f"--fail-alloc-report=json:{file}"]
+
+
 def trials_of(report: Path) -> list[tuple[str, dict[str, Any]]]:
     """Every trial of a JSON report, with its test."""
     tests = json.loads(report.read_text(encoding="utf-8"))["tests"]
     return [(test["nodeid"], trial) for test in tests for trial in test["trials"]]
 
 
-def source_line(site: dict[str, Any]) -> str:
-    lines: list[str] = (ROOT / site["file"]).read_text(encoding="utf-8").splitlines()
-    return lines[site["line"] - 1].strip()
+def source_line(file: str, line: int) -> str:
+    """The text of a call site, which says more in a table than its number."""
+    return (ROOT / file).read_text(encoding="utf-8").splitlines()[line - 1].strip()
 
 
 def found_in(trials: list[tuple[str, dict[str, Any]]]) -> Counter[BadTrial]:
+    """The bad trials of a report, in the words of the table."""
     return Counter(
         BadTrial(
-            test, trial["capability"], source_line(trial["site"]), trial["hit"], trial["outcome"]
+            test,
+            trial["capability"],
+            source_line(trial["site"]["file"], trial["site"]["line"]),
+            trial["hit"],
+            trial["outcome"],
         )
         for test, trial in trials
         if trial["outcome"] in BAD
@@ -118,14 +127,14 @@ def replay(output: str, trials: list[tuple[str, dict[str, Any]]], scratch: Path)
     arguments = shlex.split(pasted[0])[1:]
     say(f"\nOne of the lines above, pasted:\n\n  $ {pasted[0]}\n")
     report = scratch / "replay.json"
-    run_pytest([*arguments, *QUIETLY, f"--fail-alloc-report=json:{report}"])
+    run_pytest([*arguments, "--tb=short", *QUIETLY, *reports(report)])
     before = [trial for _, trial in trials if f"--fail-alloc-replay={trial['replay']}" in arguments]
     after = [trial for _, trial in trials_of(report)]
     if len(before) != 1 or len(after) != 1:
         say(f"\nThe line stands for {len(before)} trials, and {len(after)} were replayed.")
         return False
     was, now = before[0]["outcome"], after[0]["outcome"]
-    say(f"\nThe trial {was} in the campaign and {now} in the replay.")
+    say(f"\nOutcome in the campaign: {was}; in the replay: {now}.")
     return bool(was == now)
 
 
@@ -139,9 +148,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faultinject-demo-") as name:
         scratch = Path(name)
         report = scratch / "report.json"
-        say("  $ pytest --fail-alloc examples/ring\n")
+        say("  $ pytest --fail-alloc --tb=short examples/ring\n")
         _, output = run_pytest(
-            ["--fail-alloc", "examples/ring", *QUIETLY, f"--fail-alloc-report=json:{report}"]
+            ["--fail-alloc", "--tb=short", "examples/ring", *QUIETLY, *reports(report)]
         )
         if not report.exists():
             say("\ndemo: the campaign did not come to an end; there is no report")

@@ -7,8 +7,7 @@ nothing. The first use puts it into this module, after which it is an ordinary g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing's own is not worth two milliseconds here
 if TYPE_CHECKING:
     from faultinject.api import (
         fail_alloc,
@@ -51,20 +50,6 @@ if TYPE_CHECKING:
         UseAfterFree,
     )
     from faultinject.gfp import (
-        GFP_ATOMIC,
-        GFP_DMA,
-        GFP_DMA32,
-        GFP_HIGHUSER,
-        GFP_HIGHUSER_MOVABLE,
-        GFP_KERNEL,
-        GFP_KERNEL_ACCOUNT,
-        GFP_NOFS,
-        GFP_NOIO,
-        GFP_NOWAIT,
-        GFP_TRANSHUGE,
-        GFP_TRANSHUGE_LIGHT,
-        GFP_USER,
-        Gfp,
         __GFP_ACCOUNT,
         __GFP_COMP,
         __GFP_DIRECT_RECLAIM,
@@ -92,6 +77,20 @@ if TYPE_CHECKING:
         __GFP_WRITE,
         __GFP_ZERO,
         __GFP_ZEROTAGS,
+        GFP_ATOMIC,
+        GFP_DMA,
+        GFP_DMA32,
+        GFP_HIGHUSER,
+        GFP_HIGHUSER_MOVABLE,
+        GFP_KERNEL,
+        GFP_KERNEL_ACCOUNT,
+        GFP_NOFS,
+        GFP_NOIO,
+        GFP_NOWAIT,
+        GFP_TRANSHUGE,
+        GFP_TRANSHUGE_LIGHT,
+        GFP_USER,
+        Gfp,
         format_gfp,
     )
     from faultinject.mm import (
@@ -120,11 +119,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "CallSite",
-    "CapabilityError",
-    "DoubleFree",
-    "FaultAttr",
-    "FaultInjectError",
     "GFP_ATOMIC",
     "GFP_DMA",
     "GFP_DMA32",
@@ -138,19 +132,6 @@ __all__ = [
     "GFP_TRANSHUGE",
     "GFP_TRANSHUGE_LIGHT",
     "GFP_USER",
-    "Gfp",
-    "Injection",
-    "InvalidFree",
-    "LeakedObjects",
-    "Memory",
-    "MemoryFault",
-    "OutOfBounds",
-    "Page",
-    "Pointer",
-    "SpecError",
-    "UnavailableError",
-    "UsageError",
-    "UseAfterFree",
     "__GFP_ACCOUNT",
     "__GFP_COMP",
     "__GFP_DIRECT_RECLAIM",
@@ -178,6 +159,24 @@ __all__ = [
     "__GFP_WRITE",
     "__GFP_ZERO",
     "__GFP_ZEROTAGS",
+    "CallSite",
+    "CapabilityError",
+    "DoubleFree",
+    "FaultAttr",
+    "FaultInjectError",
+    "Gfp",
+    "Injection",
+    "InvalidFree",
+    "LeakedObjects",
+    "Memory",
+    "MemoryFault",
+    "OutOfBounds",
+    "Page",
+    "Pointer",
+    "SpecError",
+    "UnavailableError",
+    "UsageError",
+    "UseAfterFree",
     "alloc_page",
     "alloc_pages",
     "alloc_pages_exact",

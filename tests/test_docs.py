@@ -7,7 +7,8 @@ How a page is read:
 - a ``console`` block has commands (``$ ...``) and what they print. A line ``...`` stands
   for any number of lines. Times, versions and machine-dependent header lines do not count.
 
-Blocks of other languages are not looked at.
+Blocks of other languages are not looked at. ``python tests/test_docs.py`` writes the console
+blocks of all pages anew.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,9 +104,12 @@ def execute(command: str, folder: Path) -> str:
     else:
         pytest.fail(f"a page shows a command that its test does not know: {command}")
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+        name: value
+        for name, value in os.environ.items()
+        # What changes the width, the colours or the length of pytest's lines.
+        if not name.startswith("PYTEST_") and name not in {"CI", "BUILD_NUMBER", "FORCE_COLOR"}
     }
-    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "80"}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "80", "NO_COLOR": "1"}
     ended = subprocess.run(
         words,
         cwd=folder,
@@ -115,7 +120,24 @@ def execute(command: str, folder: Path) -> str:
         text=True,
         check=False,
     )
-    return ended.stdout
+    return ended.stdout.replace(f"{folder}{os.sep}", "")
+
+
+def refreshed(text: str, folder: Path) -> str:
+    """The text of a page, with what its commands print today."""
+
+    def block(found: re.Match[str]) -> str:
+        if found["file"]:
+            (folder / found["file"]).write_text(found["text"], encoding="utf-8")
+        if found["language"] != "console":
+            return found[0]
+        lines = []
+        for command, _ in commands_of(found["text"]):
+            printed = execute(command, folder).rstrip().splitlines()
+            lines += [f"$ {command}", *(line.rstrip() for line in printed)]
+        return "\n".join(["```console", *lines, "```"])
+
+    return FENCE.sub(block, text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -170,3 +192,10 @@ def test_a_block_knows_its_line_and_its_file() -> None:
 
 def test_a_console_block_is_commands_with_their_output() -> None:
     assert commands_of("$ one\na\nb\n$ two\n") == [("one", ["a", "b"]), ("two", [])]
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        with tempfile.TemporaryDirectory() as name:
+            written = page.read_text(encoding="utf-8")
+            page.write_text(refreshed(written, Path(name)), encoding="utf-8")

@@ -105,7 +105,8 @@ def test_the_first_fault_is_found_in_eight_lines() -> None:
     assert "--fail-alloc-replay=" in ended.stdout
 
 
-def test_the_port_of_a_real_open_path_holds_under_every_fault() -> None:
-    ended = run_pytest("--fail-alloc", "examples/e1000_ring")
+@pytest.mark.parametrize("port", ["e1000_ring", "blk_mq_tags"])
+def test_a_port_of_a_real_subsystem_holds_under_every_fault(port: str) -> None:
+    ended = run_pytest("--fail-alloc", f"examples/{port}")
 
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -7,7 +7,7 @@ trial (`faultinject.campaign.plan`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from types import FrameType
 from typing import Any
 
@@ -18,11 +18,17 @@ from faultinject.campaign.site import Identify, Identity, Site
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """One call site of one capability, and how many times a run hits it."""
+    """One call site of one capability, and how many times a run hits it.
+
+    Attributes:
+        offsets: the instructions that the site stands for; several where it is a
+            whole line. Good only in children of the same parent process.
+    """
 
     capability: str
     site: Site
     hits: int
+    offsets: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Census:
         self._identify = Identify(watch.identity)
         self._hits: dict[tuple[str, Site], int] = {}
         self._most: dict[tuple[str, Site], int] = {}
+        self._offsets: dict[Site, set[int]] = {}
 
     def eligible_call(
         self, capability: str, size: int, frame: FrameType | None, retry: bool
@@ -67,7 +74,9 @@ class Census:
         if not retry:
             under_test = self._watch.site_frame(capability, frame)
             if under_test is not None:
-                key = (capability, self._identify(under_test))
+                site = self._identify(under_test)
+                self._offsets.setdefault(site, set()).add(under_test.f_lasti)
+                key = (capability, site)
                 self._hits[key] = self._hits.get(key, 0) + 1
         return False
 
@@ -80,26 +89,23 @@ class Census:
     def reached(self) -> list[Reached]:
         """Give the sites in the order in which they were first reached."""
         self.begin()
-        return [Reached(name, site, hits) for (name, site), hits in self._most.items()]
+        return [
+            Reached(name, site, hits, frozenset(self._offsets[site]))
+            for (name, site), hits in self._most.items()
+        ]
 
 
 def to_plain(reached: Iterable[Reached]) -> list[list[Any]]:
     """Give plain lists that survive a pipe."""
     return [
-        [
-            item.capability,
-            item.hits,
-            item.site.file,
-            item.site.function,
-            item.site.first_line,
-            item.site.line,
-            item.site.column,
-            item.site.stack,
-        ]
+        [item.capability, list(astuple(item.site)), item.hits, sorted(item.offsets)]
         for item in reached
     ]
 
 
 def from_plain(rows: Iterable[list[Any]]) -> list[Reached]:
     """Rebuild what `to_plain` gave."""
-    return [Reached(row[0], Site(*row[2:]), row[1]) for row in rows]
+    return [
+        Reached(capability, Site(*site), hits, frozenset(offsets))
+        for capability, site, hits, offsets in rows
+    ]

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from faultinject.campaign.census import Reached
-from faultinject.campaign.site import Site
 from faultinject.campaign.strike import PlannedFault
 from faultinject.errors import UsageError
 
@@ -209,7 +208,7 @@ def find(token: PlannedToken, reached: Iterable[Reached], shown: Mapping[str, st
         reached: today's census.
         shown: for each file of the census, its name as reports show it.
     """
-    near: list[tuple[int, int, Site]] = []
+    near: list[tuple[int, int, Reached]] = []
     for item in reached:
         site = item.site
         same_place = shown.get(site.file, site.file) == token.file
@@ -219,17 +218,17 @@ def find(token: PlannedToken, reached: Iterable[Reached], shown: Mapping[str, st
             continue
         exact = (site.offset, site.column, site.stack) == (token.offset, token.column, token.stack)
         if exact:
-            return Found(_fault(token, site))
-        near.append((abs(site.offset - token.offset), abs(site.column - token.column), site))
+            return Found(_fault(token, item))
+        near.append((abs(site.offset - token.offset), abs(site.column - token.column), item))
     if not near:
         return None
-    site = min(near, key=lambda entry: entry[:2])[2]
+    item = min(near, key=lambda entry: entry[:2])[2]
     return Found(
-        _fault(token, site),
+        _fault(token, item),
         f"the call site has moved: the token says {token.function}+{token.offset}, "
-        f"replayed is the nearest one, line {site.line}",
+        f"replayed is the nearest one, line {item.site.line}",
     )
 
 
-def _fault(token: PlannedToken, site: Site) -> PlannedFault:
-    return PlannedFault(token.capability, site, token.hit, token.persistent)
+def _fault(token: PlannedToken, item: Reached) -> PlannedFault:
+    return PlannedFault(item.capability, item.site, token.hit, token.persistent, item.offsets)

@@ -91,7 +91,10 @@ class Scope:
 
     sources: tuple[Source, ...] = ()
     omit: tuple[Source, ...] = ()
-    _known: dict[CodeType, bool] = field(default_factory=dict, repr=False, compare=False)
+    # Keyed by the identity of a code object, which is kept alive: its hash is slow.
+    _known: dict[int, tuple[CodeType, bool]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def parse(
@@ -130,10 +133,10 @@ class Scope:
         if any(source.pattern is not None for source in (*self.sources, *self.omit)):
             # A pattern may name lines, so the answer can differ inside one code object.
             return self._decide(frame)
-        known = self._known.get(code)
+        known = self._known.get(id(code))
         if known is None:
-            known = self._known[code] = self._decide(frame)
-        return known
+            known = self._known[id(code)] = (code, self._decide(frame))
+        return known[1]
 
     def _decide(self, frame: FrameType) -> bool:
         code = frame.f_code

@@ -7,12 +7,13 @@ frame. Not here: the place as people read it (`faultinject.callsite.CallSite`).
 
 from __future__ import annotations
 
+import os
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import CodeType, FrameType
 
-from faultinject.callsite import CallSite, caller_frame, site_of
+from faultinject.callsite import CallSite, caller_frame
 
 # Frames that tell two ways to the same instruction apart under Identity.SITE.
 STACK_FRAMES = 8
@@ -62,37 +63,55 @@ class Site:
         return CallSite(self.file, self.line, self.function, "", self.column, self.first_line)
 
 
-@dataclass(slots=True)
 class Identify:
-    """Finds the `Site` of a frame; decodes each instruction once."""
+    """Finds the `Site` of a frame; decodes each code object once.
 
-    identity: Identity = Identity.INSTRUCTION
-    _sites: dict[tuple[CodeType, int], Site] = field(default_factory=dict, repr=False)
-    _deep: dict[tuple[Site, int], Site] = field(default_factory=dict, repr=False)
+    Tables are keyed by the identity of a code object, which they keep alive: its
+    own hash runs over all of its instructions.
+    """
+
+    def __init__(self, identity: Identity = Identity.INSTRUCTION) -> None:
+        self._identity = identity
+        self._sites: dict[tuple[int, int], Site] = {}
+        self._codes: dict[int, tuple[CodeType, list[tuple[int | None, ...]]]] = {}
 
     def __call__(self, frame: FrameType) -> Site:
         """Give the site of the call that `frame` is in the middle of."""
-        key = (frame.f_code, frame.f_lasti)
+        code = frame.f_code
+        key = (id(code), frame.f_lasti)
         site = self._sites.get(key)
         if site is None:
-            site = self._sites[key] = self._decode(frame)
-        if self.identity is not Identity.SITE:
-            return site
-        digest = _stack_digest(frame)
-        deep = self._deep.get((site, digest))
-        if deep is None:
-            deep = self._deep[site, digest] = Site(
-                site.file, site.function, site.first_line, site.line, site.column, digest
-            )
-        return deep
+            site = self._sites[key] = self._decode(code, frame.f_lasti)
+        if self._identity is Identity.SITE:
+            return replace(site, stack=stack_digest(frame))
+        return site
 
-    def _decode(self, frame: FrameType) -> Site:
-        place = site_of(frame)
-        column = -1 if self.identity is Identity.LINE else place.column
-        return Site(place.file, place.function, place.first_line, place.line, column)
+    def _decode(self, code: CodeType, lasti: int) -> Site:
+        known = self._codes.get(id(code))
+        if known is None:
+            known = self._codes[id(code)] = (code, list(code.co_positions()))
+        positions = known[1]
+        index = lasti // 2
+        line: int | None = None
+        column: int | None = None
+        if 0 <= index < len(positions):
+            line, _, column, _ = positions[index]
+        if column is None or self._identity is Identity.LINE:
+            column = -1
+        first = code.co_firstlineno
+        return Site(
+            source_of(code), code.co_qualname, first, first if line is None else line, column
+        )
 
 
-def _stack_digest(frame: FrameType) -> int:
+def source_of(code: CodeType) -> str:
+    """Give a code object's file as sites name it: absolute, unless it is no file."""
+    file = code.co_filename
+    return file if file.startswith("<") else os.path.abspath(file)
+
+
+def stack_digest(frame: FrameType) -> int:
+    """Digest the callers of a frame: what tells two ways to one instruction apart."""
     digest = 1
     outer = frame.f_back
     for _ in range(STACK_FRAMES):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from faultinject.campaign.census import Watch
-from faultinject.campaign.site import Identify, Site
+from faultinject.campaign.site import Identity, Site, source_of, stack_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,14 @@ class PlannedFault:
         hit: 1 for the first time that the run reaches the site.
         persistent: from this fault on every eligible call of the capability
             fails, at any site under test, until the body ends.
+        offsets: the instructions that the site stands for.
     """
 
     capability: str
     site: Site
     hit: int
     persistent: bool = False
+    offsets: frozenset[int] = frozenset()
 
 
 class Strike:
@@ -36,7 +38,7 @@ class Strike:
     def __init__(self, fault: PlannedFault, watch: Watch) -> None:
         self._fault = fault
         self._watch = watch
-        self._identify = Identify(watch.identity)
+        self._by_stack = watch.identity is Identity.SITE
         self._hits = 0
         self._struck = False
         self._last = False
@@ -61,11 +63,21 @@ class Strike:
             return False
         if self._struck:
             return True
-        if self._identify(under_test) != fault.site:
+        if under_test.f_lasti not in fault.offsets or not self._is_here(under_test):
             return False
         self._hits += 1
         self._struck = self._hits == fault.hit
         return self._struck
+
+    def _is_here(self, frame: FrameType) -> bool:
+        """Compare by content: code made by ``exec`` is another object in each run."""
+        site, code = self._fault.site, frame.f_code
+        return (
+            code.co_qualname == site.function
+            and code.co_firstlineno == site.first_line
+            and source_of(code) == site.file
+            and (not self._by_stack or stack_digest(frame) == site.stack)
+        )
 
     def begin(self) -> None:
         """Start a new example of a property test: the fault is a function of the example."""

@@ -23,6 +23,7 @@ from faultinject.campaign.site import Identity
 from faultinject.campaign.strike import PlannedFault, Strike
 from faultinject.campaign.trial import (
     Baseline,
+    ColdMemory,
     Subject,
     broken_conduct,
     conduct,
@@ -63,6 +64,7 @@ class Sweeper:
         self._name = name
         self._shown = shown
         self._watch = watch_of(settings)
+        self._memory = ColdMemory()
 
     def sweep(self, *, clean_seconds: float = 0.0, progress: Progress | None = None) -> TestRecord:
         """Take the census, run every planned trial, judge each one.
@@ -97,14 +99,16 @@ class Sweeper:
 
     def replay_here(self, token: Token, mark: Mark = lambda phase: None) -> None:
         """Run a token's trial in this process, unjudged, for a debugger."""
-        baseline = take_census(self._subject, self._watch, self._settings.swept, mark)
+        baseline = take_census(self._subject, self._watch, self._settings.swept, mark, self._memory)
         trial = self._trial_of(TestRecord(self._name), token, from_plain(baseline.reached))
         if trial is not None:
             self._subject.run(trial[1], mark)
 
     def _take_census(self, record: TestRecord, clean_seconds: float) -> Baseline | None:
         def census(mark: Mark) -> dict[str, Any]:
-            baseline = take_census(self._subject, self._watch, self._settings.swept, mark)
+            baseline = take_census(
+                self._subject, self._watch, self._settings.swept, mark, self._memory
+            )
             return {name: getattr(baseline, name) for name in Baseline.__slots__}
 
         limit = self._settings.time_limit(clean_seconds)
@@ -213,7 +217,9 @@ class Sweeper:
     def _task(self, baseline: Baseline, arm: Armable) -> Task:
         def trial(mark: Mark) -> dict[str, Any]:
             try:
-                evidence = conduct(self._subject, arm, baseline, mark, strict=self._settings.strict)
+                evidence = conduct(
+                    self._subject, arm, baseline, mark, self._memory, strict=self._settings.strict
+                )
             except Exception as error:  # the code under test broke the run around it
                 evidence = broken_conduct(error)
             return evidence.as_dict()

@@ -23,6 +23,7 @@ from faultinject.campaign.outcome import Verdict, judge
 from faultinject.engine import log
 from faultinject.mm import memory as mm_memory
 from faultinject.mm.current import fresh_default
+from faultinject.mm.memory import Memory
 
 
 class Subject(Protocol):
@@ -66,12 +67,16 @@ class Baseline:
 
 
 def take_census(
-    subject: Subject, watch: Watch, gates: Gates, mark: Callable[[str], None]
+    subject: Subject,
+    watch: Watch,
+    gates: Gates,
+    mark: Callable[[str], None],
+    memory: ColdMemory,
 ) -> Baseline:
     """Run the subject twice without a fault; write down what the first run reaches."""
     census = Census(watch)
     baseline = Baseline()
-    with _fresh_memory():
+    with memory.as_default():
         random_state = random.getstate()
         before = Snapshot.take()
         lost = UnraisableLog()
@@ -94,6 +99,7 @@ def conduct(
     arm: Armable,
     baseline: Baseline,
     mark: Callable[[str], None],
+    memory: ColdMemory,
     *,
     strict: bool = False,
     rerun: bool = True,
@@ -110,7 +116,7 @@ def conduct(
         mark(phase)
 
     lost = UnraisableLog()
-    with _fresh_memory():
+    with memory.as_default():
         random_state = random.getstate()
         injected, violated = log.injections.mark(), log.violations.total
         before = Snapshot.take()
@@ -150,16 +156,26 @@ def broken_conduct(error: BaseException) -> Evidence:
     return evidence
 
 
-@contextmanager
-def _fresh_memory() -> Iterator[None]:
-    """Give the run a cold default memory, and keep every memory it makes for the leak check."""
-    witnesses = mm_memory.witnesses
-    mm_memory.witnesses = []
-    fresh_default()
-    try:
-        yield
-    finally:
-        mm_memory.witnesses = witnesses
+class ColdMemory:
+    """A memory that nobody has used, made before it is needed.
+
+    Forked children each find it cold, and need not make one of their own.
+    """
+
+    def __init__(self) -> None:
+        self._made: Memory | None = Memory()
+
+    @contextmanager
+    def as_default(self) -> Iterator[None]:
+        """Give a run a cold default memory, and keep what it makes for the leak check."""
+        witnesses = mm_memory.witnesses
+        mm_memory.witnesses = []
+        fresh_default(self._made)
+        self._made = None  # in this process it is cold no more
+        try:
+            yield
+        finally:
+            mm_memory.witnesses = witnesses
 
 
 def _as_rerun(mark: Callable[[str], None]) -> Callable[[str], None]:

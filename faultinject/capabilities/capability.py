@@ -165,11 +165,10 @@ class Capability:
         attr: FaultAttr = ...,
         **gates: bool | int,
     ) -> Arming: ...
-    def __call__(self, target: Any = None, /, **knobs: Any) -> Any:
+    def __call__(self, *target: Any, **knobs: Any) -> Any:
         """Arm with `knobs`, see `faultinject.capabilities.arming.Arming`; or decorate."""
-        if target is None:
-            return Arming(self, knobs)
-        return Arming(self, knobs)(target)
+        arming = Arming(self, knobs)
+        return arming(*target) if target else arming
 
     def __enter__(self) -> Armed:
         return self._bare.__enter__()

@@ -48,13 +48,13 @@ def current_memory() -> Memory:
     return _default or _make_default()
 
 
-def fresh_default() -> Memory:
-    """Replace the process's default memory with a new one, and return it.
+def fresh_default(memory: Memory | None = None) -> Memory:
+    """Replace the process's default memory with `memory` or a new one, and return it.
 
     Pointers into the old one stay valid, and free into it.
     """
     global _default
-    _default = Memory()
+    _default = Memory() if memory is None else memory
     return _default
 
 

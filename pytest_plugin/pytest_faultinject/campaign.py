@@ -54,6 +54,7 @@ class Campaign:
         self._setup = setup
         self._run: Run | None = None
         self._progress = Progress(config)
+        self._timed = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -162,6 +163,7 @@ class Campaign:
         token = self._setup.token
         # What was captured outside any phase is nobody's, and children share the file.
         private.drain_capture(self._config)
+        self._timed = private.has_time_limit(item)
         private.prepare_tmp_path(self._config)
         try:
             if token is None:
@@ -189,9 +191,9 @@ class Campaign:
         config = self._config
         private.redirect_capture(config, out, err)
         private.use_own_tmp_path(config)
-        # Its timer would end a trial before our own limit can judge it.
         timeout = config.pluginmanager.getplugin("timeout")
-        if timeout is not None:
+        if timeout is not None and self._timed:
+            # Its timer would end a trial before our own limit can judge it.
             with suppress(ValueError, AssertionError):
                 config.pluginmanager.unregister(timeout)
 

@@ -181,6 +181,12 @@ def prepare_tmp_path(config: pytest.Config) -> None:
         factory.getbasetemp()
 
 
+def has_time_limit(item: pytest.Item) -> bool:
+    """Say whether pytest-timeout watches the item."""
+    seconds = getattr(item.config, "_env_timeout", None)
+    return bool(seconds) or item.get_closest_marker("timeout") is not None
+
+
 def render(longrepr: Any, *, markup: bool) -> str:
     """Give a failure's representation as text, with colours if asked."""
     import io

@@ -184,7 +184,7 @@ class ItemSubject:
             )
         )
         self._failures += [
-            (report.when or "call", report.longrepr)
+            (report.when, report.longrepr)
             for report in bad
             if report.when != "call" and report.longrepr is not None
         ]

@@ -335,6 +335,20 @@ def test_100_times_under_8_threads_are_exactly_100_failures() -> None:
     assert attr.times == 0
 
 
+def test_the_last_of_times_can_be_taken_while_the_stack_is_looked_at() -> None:
+    class Slow(FaultAttr):
+        __slots__ = ()
+
+        def _permits(self, frame: object) -> bool:
+            self.times = 0  # what another thread does meanwhile
+            return True
+
+    attr = Slow(100, times=1, space=9, verbose=0)
+
+    assert attr.decide(1) is Decision.EXHAUSTED
+    assert (attr.times, attr.space) == (0, 9)
+
+
 def test_an_interval_under_8_threads_counts_every_call_once() -> None:
     attr = quiet(probability=100, times=-1, interval=3)
     failures = [0] * 8

@@ -1,6 +1,7 @@
 """Decorated functions of every kind. `armed()` asks whether a fault would strike now."""
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import types
@@ -174,10 +175,8 @@ def test_a_generator_that_ignores_its_close_is_complained_about() -> None:
     @mark
     def function():
         while True:
-            try:
+            with contextlib.suppress(GeneratorExit):
                 yield 1
-            except GeneratorExit:
-                pass
 
     generator = function()
     next(generator)
@@ -185,7 +184,6 @@ def test_a_generator_that_ignores_its_close_is_complained_about() -> None:
         generator.close()
 
     # Let it end, or it complains again when it is collected.
-    generator.gi_yieldfrom  # noqa: B018
     with pytest.raises(KeyError):
         generator.throw(KeyError())
 
@@ -388,10 +386,10 @@ def test_a_test_case_is_armed_in_its_tests_and_not_in_set_up() -> None:
 
     @mark
     class Case(unittest.TestCase):
-        def setUp(self) -> None:  # noqa: N802  # unittest's name
+        def setUp(self) -> None:  # unittest's name
             seen["setUp"] = armed()
 
-        def tearDown(self) -> None:  # noqa: N802  # unittest's name
+        def tearDown(self) -> None:  # unittest's name
             seen["tearDown"] = armed()
 
         def test_it(self) -> None:
@@ -409,7 +407,7 @@ def test_an_async_test_case_is_armed_in_its_tests_and_not_in_set_up() -> None:
 
     @mark
     class Case(unittest.IsolatedAsyncioTestCase):
-        async def asyncSetUp(self) -> None:  # noqa: N802  # unittest's name
+        async def asyncSetUp(self) -> None:  # unittest's name
             seen["setUp"] = armed()
 
         async def test_it(self) -> None:

@@ -32,9 +32,7 @@ def test_an_attribute_without_a_name_prints_null(caplog: pytest.LogCaptureFixtur
     with fail_nth(1):
         FaultAttr(times=0).should_fail()
 
-    assert caplog.messages[0].endswith(
-        "\nname (null), interval 1, probability 0, space 0, times 0"
-    )
+    assert caplog.messages[0].endswith("\nname (null), interval 1, probability 0, space 0, times 0")
 
 
 def open_ring(attr: FaultAttr) -> bool:

@@ -12,7 +12,8 @@ FILES = st.from_regex(
     fullmatch=True,
 )
 PATTERNS = st.lists(
-    NAMES | NAMES.map(lambda name: f"{name}:Ring.open.<locals>.f") | st.just("*") | FILES, max_size=3
+    NAMES | NAMES.map(lambda name: f"{name}:Ring.open.<locals>.f") | st.just("*") | FILES,
+    max_size=3,
 )
 UNSIGNED = st.integers(0, 2**64 - 1)
 SIGNED = st.integers(-(2**31), 2**31 - 1)
@@ -81,7 +82,10 @@ def test_a_module_and_a_function_pattern_survive_in_a_text() -> None:
     [
         ("", "a knob is missing (character 1 of '')"),
         ("times=1,", "a knob is missing (character 9 of 'times=1,')"),
-        ("times=1, tims=2", "no such knob: 'tims' (character 10 of 'times=1, tims=2'). Perhaps times"),
+        (
+            "times=1, tims=2",
+            "no such knob: 'tims' (character 10 of 'times=1, tims=2'). Perhaps times",
+        ),
         ("times", "a knob has no value: 'times' (character 1 of 'times'). Write times=1."),
         ("times=", "a knob has no value: 'times' (character 1 of 'times=')"),
         ("times=1,space=2,times=3", "a knob is given twice: 'times' (character 17 of"),
