@@ -16,7 +16,7 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -38,15 +38,21 @@ class Snapshot:
     descriptors: dict[int, str] = field(default_factory=dict)
     threads: set[int] = field(default_factory=set)
     children: set[int] = field(default_factory=set)
+    shown: Callable[[str], str] = str
 
     @classmethod
-    def take(cls) -> Snapshot:
-        """Look at the process as it is now."""
+    def take(cls, shown: Callable[[str], str] = str) -> Snapshot:
+        """Look at the process as it is now.
+
+        Args:
+            shown: gives a source file's name as reports show it.
+        """
         return cls(
-            {key for key, _ in _live_objects()},
+            {key for key, _ in _live_objects(shown)},
             _open_descriptors(),
             {id(thread) for thread in threading.enumerate()},
             set(_child_processes()),
+            shown,
         )
 
     def left_since(self) -> Leftovers:
@@ -56,7 +62,7 @@ class Snapshot:
         """
         gc.collect()
         left: Leftovers = Counter()
-        for key, name in _live_objects():
+        for key, name in _live_objects(self.shown):
             if key not in self.objects:
                 left[name] += 1
         for number, target in _open_descriptors().items():
@@ -81,10 +87,12 @@ def more_than(left: Mapping[str, int], clean: Mapping[str, int]) -> list[str]:
     return lines
 
 
-def _live_objects() -> Iterator[tuple[tuple[int, int, str], str]]:
+def _live_objects(shown: Callable[[str], str]) -> Iterator[tuple[tuple[int, int, str], str]]:
     for memory in list(mm_memory.all_memories()):
         for item in memory.leaks():
-            name = f"{item.kind} of {item.size} bytes, allocated at {item.site}"
+            site = item.site
+            place = f"{shown(site.file)}:{site.line} in {site.function}"
+            name = f"{item.kind} of {item.size} bytes, allocated at {place}"
             yield (id(memory), item.address, name), name
 
 

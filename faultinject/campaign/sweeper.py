@@ -99,7 +99,9 @@ class Sweeper:
 
     def replay_here(self, token: Token, mark: Mark = lambda phase: None) -> None:
         """Run a token's trial in this process, unjudged, for a debugger."""
-        baseline = take_census(self._subject, self._watch, self._settings.swept, mark, self._memory)
+        baseline = take_census(
+            self._subject, self._watch, self._settings.swept, mark, self._memory, shown=self._shown
+        )
         trial = self._trial_of(TestRecord(self._name), token, from_plain(baseline.reached))
         if trial is not None:
             self._subject.run(trial[1], mark)
@@ -107,7 +109,12 @@ class Sweeper:
     def _take_census(self, record: TestRecord, clean_seconds: float) -> Baseline | None:
         def census(mark: Mark) -> dict[str, Any]:
             baseline = take_census(
-                self._subject, self._watch, self._settings.swept, mark, self._memory
+                self._subject,
+                self._watch,
+                self._settings.swept,
+                mark,
+                self._memory,
+                shown=self._shown,
             )
             return {name: getattr(baseline, name) for name in Baseline.__slots__}
 
@@ -218,7 +225,13 @@ class Sweeper:
         def trial(mark: Mark) -> dict[str, Any]:
             try:
                 evidence = conduct(
-                    self._subject, arm, baseline, mark, self._memory, strict=self._settings.strict
+                    self._subject,
+                    arm,
+                    baseline,
+                    mark,
+                    self._memory,
+                    shown=self._shown,
+                    strict=self._settings.strict,
                 )
             except Exception as error:  # the code under test broke the run around it
                 evidence = broken_conduct(error)

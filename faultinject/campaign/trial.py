@@ -72,13 +72,15 @@ def take_census(
     gates: Gates,
     mark: Callable[[str], None],
     memory: ColdMemory,
+    *,
+    shown: Callable[[str], str] = str,
 ) -> Baseline:
     """Run the subject twice without a fault; write down what the first run reaches."""
     census = Census(watch)
     baseline = Baseline()
     with memory.as_default():
         random_state = random.getstate()
-        before = Snapshot.take()
+        before = Snapshot.take(shown)
         lost = UnraisableLog()
         with lost.watching():
             first = subject.run(observed(census, gates), mark)
@@ -101,6 +103,7 @@ def conduct(
     mark: Callable[[str], None],
     memory: ColdMemory,
     *,
+    shown: Callable[[str], str] = str,
     strict: bool = False,
     rerun: bool = True,
 ) -> Evidence:
@@ -119,7 +122,7 @@ def conduct(
     with memory.as_default():
         random_state = random.getstate()
         injected, violated = log.injections.mark(), log.violations.total
-        before = Snapshot.take()
+        before = Snapshot.take(shown)
         with lost.watching():
             evidence.take(subject.run(arm, enter))
             enter("leftovers")

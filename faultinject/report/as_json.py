@@ -19,14 +19,17 @@ from faultinject.campaign.record import SCHEMA, TestRecord, count_outcomes
 SCHEMA_FILE = Path(__file__).with_name("schema-1.json")
 
 
-def as_json(records: Sequence[TestRecord]) -> dict[str, Any]:
-    """Give the whole report as plain values."""
-    from faultinject import __version__
+def as_json(records: Sequence[TestRecord], *, version: str) -> dict[str, Any]:
+    """Give the whole report as plain values.
 
+    Args:
+        records: one per test.
+        version: of faultinject, for the reader of the file.
+    """
     counts = count_outcomes(records)
     return {
         "schema": SCHEMA,
-        "faultinject": __version__,
+        "faultinject": version,
         "python": platform.python_version(),
         "tests": [record.as_json() for record in records],
         "summary": {
@@ -41,9 +44,9 @@ def as_json(records: Sequence[TestRecord]) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, records: Sequence[TestRecord]) -> None:
+def write_json(path: Path, records: Sequence[TestRecord], *, version: str) -> None:
     """Write the report to a file, whole or not at all."""
-    text = json.dumps(as_json(records), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(as_json(records, version=version), indent=1, ensure_ascii=False) + "\n"
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -19,7 +19,7 @@ from pytest_faultinject import private
 from pytest_faultinject.held import Held, held_reports
 from pytest_faultinject.marks import check_marks, has_campaign, settings_of
 from pytest_faultinject.progress import Progress
-from pytest_faultinject.result import attach
+from pytest_faultinject.result import attach, attach_no_replay
 from pytest_faultinject.results import Results
 from pytest_faultinject.setup import Setup, read_setup
 from pytest_faultinject.subject import ItemSubject, Run
@@ -177,7 +177,10 @@ class Campaign:
             private.remove_tmp_path(self._config)
         self._setup.known.mark(record)
         assert held.call is not None
-        attach(held.call, record)
+        if token is not None and not record.trials:
+            attach_no_replay(held.call, record)
+        else:
+            attach(held.call, record)
         if self._config.getoption("usepdb", False):
             self._debug(item, record)
 

@@ -31,6 +31,13 @@ def attach(report: pytest.TestReport, record: TestRecord) -> None:
         report.longrepr = SweepRepr(record)
 
 
+def attach_no_replay(report: pytest.TestReport, record: TestRecord) -> None:
+    """Make a replay that could not run a failure: silence would look like a mended bug."""
+    setattr(report, ATTRIBUTE, record.as_plain())
+    report.outcome = "failed"
+    report.longrepr = "nothing was replayed: " + "; ".join(record.notes or ["no trial was planned"])
+
+
 def record_of(report: pytest.TestReport) -> TestRecord | None:
     """Give the record that a report carries, if it does."""
     plain: dict[str, Any] | None = getattr(report, ATTRIBUTE, None)

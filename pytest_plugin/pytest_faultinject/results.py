@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import faultinject
 from faultinject.campaign.known import write_known
 from faultinject.campaign.record import TestRecord
 from faultinject.report.as_json import write_json
@@ -86,7 +87,7 @@ class Results:
         if hasattr(self._config, "workerinput"):
             return
         for path in self._setup.json_paths:
-            write_json(path, self._records)
+            write_json(path, self._records, version=faultinject.__version__)
             self._written.append(f"report written to {path}")
         if self._setup.update_known and self._setup.known_path is not None:
             trials = [

@@ -132,7 +132,11 @@ def _token_options(values: Mapping[str, Any]) -> dict[str, str]:
         "omit": "\n".join(values["omit"] or ()),
         "phases": "" if values["phases"] == "call" else values["phases"],
         "identity": "" if values["identity"] in ("instruction", "all") else values["identity"],
-        "spec": "\n".join(spec for spec in values["spec"] or () if "probability" not in spec),
+        # A SPEC of bare names says no more than the token's own capability.
+        "spec": "\n".join(
+            spec for spec in values["spec"] or () if ":" in spec and "probability" not in spec
+        ),
+        "strict": "Y" if values["strict"] else "",
     }
     return {name: value for name, value in carried.items() if value}
 
@@ -145,6 +149,7 @@ def _apply_token(values: dict[str, Any], token: Token) -> None:
     for name in ("phases", "identity"):
         if name in token.options:
             values[name] = token.options[name]
+    values["strict"] = values["strict"] or "strict" in token.options
     if isinstance(token, RandomToken):
         values["spec"] = [token.spec]
         values["seed"] = token.seed

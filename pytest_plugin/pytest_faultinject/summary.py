@@ -24,6 +24,8 @@ def write_summary(
     if setup.term:
         if tr.config.get_verbosity() >= 1 or setup.token is not None:
             _write_trials(tr, records)
+        elif tr.config.getoption("tbstyle", "auto") == "no":
+            _write_bad(tr, records)
         _write_totals(tr, records)
         if not quiet:
             _write_hints(tr, records, setup)
@@ -58,6 +60,14 @@ def _write_trials(tr: pytest.TerminalReporter, records: list[TestRecord]) -> Non
             tr.line(f" {_headline(trial)}")
             if tr.config.get_verbosity() >= 2:
                 tr.line(f"              {replay_line(trial)}")
+
+
+def _write_bad(tr: pytest.TerminalReporter, records: list[TestRecord]) -> None:
+    """With ``--tb=no`` nothing else would say how to run a bad trial again."""
+    for trial in (trial for record in records for trial in record.bad):
+        tr.write(f"{trial.outcome.value.upper():<11}", **_markup(trial.outcome))
+        tr.line(f" {_headline(trial)}")
+        tr.line(f"            {replay_line(trial)}")
 
 
 def _headline(trial: TrialRecord) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -409,6 +410,7 @@ def test_a_forked_child_works_though_a_thread_held_the_lock_and_never_writes_int
     child = os.fork()
     if child == 0:
         status = 1
+        signal.alarm(20)  # a lock that was not renewed is waited for for ever
         try:
             pointer[0:5] = b"child"
             memory.kfree(memory.kmalloc(100))

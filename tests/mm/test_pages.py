@@ -1,6 +1,7 @@
 """alloc_pages and its family."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -294,3 +295,35 @@ def test_every_call_of_the_family_can_be_made_to_fail(memory: Memory) -> None:
         assert [call() for call in calls] == [None] * len(calls)
 
     assert [injection.size for injection in armed.injections] == [1, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("call", "seen"),
+    [
+        (lambda memory, gfp: memory.alloc_pages(gfp), 0x40CC2),
+        (lambda memory, gfp: memory.get_free_pages(gfp), 0x40CC0),
+        (lambda memory, gfp: memory.get_zeroed_page(gfp), 0x40DC0),
+        (lambda memory, gfp: memory.alloc_pages_exact(10, gfp), 0xCC0),
+        (lambda memory, gfp: memory.kmalloc(9000, gfp & ~Gfp.COMP & ~Gfp.HIGHMEM), 0x40CC0),
+        (lambda memory, gfp: memory.kzalloc(9000, GFP_KERNEL), 0x40DC0),
+    ],
+    ids=["pages", "free pages", "zeroed page", "exact", "large kmalloc", "large kzalloc"],
+)
+def test_each_call_asks_with_the_flags_that_the_kernel_would_pass_on(
+    memory: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[[Memory, int], object],
+    seen: int,
+) -> None:
+    flags: list[int] = []
+
+    class Gate:
+        def should_fail(self, order: int, gfp: int, *rest: object) -> bool:
+            flags.append(gfp)
+            return True
+
+    monkeypatch.setattr("faultinject.mm.page_alloc.fail_page_alloc", Gate())
+
+    assert call(memory, GFP_KERNEL | Gfp.HIGHMEM | Gfp.COMP) is None
+
+    assert flags == [seen]
