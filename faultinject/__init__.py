@@ -94,16 +94,26 @@ if TYPE_CHECKING:
         format_gfp,
     )
     from faultinject.mm import (
+        PAGE_SIZE,
+        SLAB_ACCOUNT,
+        SLAB_FAILSLAB,
+        SLAB_HWCACHE_ALIGN,
+        SLAB_RECLAIM_ACCOUNT,
+        ZERO_SIZE_PTR,
+        KmemCache,
+        LiveObject,
         Memory,
         Page,
         Pointer,
         alloc_page,
         alloc_pages,
         alloc_pages_exact,
+        current_memory,
         free_page,
         free_pages,
         free_pages_exact,
         get_free_pages,
+        get_order,
         get_zeroed_page,
         kcalloc,
         kfree,
@@ -132,6 +142,12 @@ __all__ = [
     "GFP_TRANSHUGE",
     "GFP_TRANSHUGE_LIGHT",
     "GFP_USER",
+    "PAGE_SIZE",
+    "SLAB_ACCOUNT",
+    "SLAB_FAILSLAB",
+    "SLAB_HWCACHE_ALIGN",
+    "SLAB_RECLAIM_ACCOUNT",
+    "ZERO_SIZE_PTR",
     "__GFP_ACCOUNT",
     "__GFP_COMP",
     "__GFP_DIRECT_RECLAIM",
@@ -167,7 +183,9 @@ __all__ = [
     "Gfp",
     "Injection",
     "InvalidFree",
+    "KmemCache",
     "LeakedObjects",
+    "LiveObject",
     "Memory",
     "MemoryFault",
     "OutOfBounds",
@@ -180,6 +198,7 @@ __all__ = [
     "alloc_page",
     "alloc_pages",
     "alloc_pages_exact",
+    "current_memory",
     "fail_alloc",
     "fail_nth",
     "fail_page_alloc",
@@ -189,6 +208,7 @@ __all__ = [
     "free_pages",
     "free_pages_exact",
     "get_free_pages",
+    "get_order",
     "get_zeroed_page",
     "injections",
     "kcalloc",
@@ -226,7 +246,9 @@ _HOMES = {
     ),
     "faultinject.gfp": "Gfp format_gfp",
     "faultinject.mm": (
-        "Memory Page Pointer alloc_page alloc_pages alloc_pages_exact free_page "
+        "KmemCache LiveObject Memory PAGE_SIZE Page Pointer SLAB_ACCOUNT SLAB_FAILSLAB "
+        "SLAB_HWCACHE_ALIGN SLAB_RECLAIM_ACCOUNT ZERO_SIZE_PTR current_memory get_order "
+        "alloc_page alloc_pages alloc_pages_exact free_page "
         "free_pages free_pages_exact get_free_pages get_zeroed_page kcalloc kfree kmalloc "
         "kmalloc_array kmem_cache_create kmemdup krealloc ksize kstrdup kzalloc "
         "use_memory"

@@ -16,7 +16,7 @@ def double_free(span: Span) -> DoubleFree:
     return recorded(
         DoubleFree(
             "freed a second time",
-            value=span,
+            value=span.summary,
             address=span.address,
             allocated_at=known_site(span._made),
             freed_at=known_site(span._gone),
@@ -31,7 +31,7 @@ def invalid_free(what: str, span: object, cure: str) -> InvalidFree:
         return recorded(
             InvalidFree(
                 what,
-                value=span,
+                value=span.summary,
                 address=span.address,
                 allocated_at=known_site(span._made),
                 freed_at=known_site(span._gone),

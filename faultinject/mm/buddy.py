@@ -43,7 +43,8 @@ class Buddy:
             for high in range(ORDERS)
         ]
         self._merge = [
-            tuple((areas[o], 1 << o) for o in range(low, MAX_ORDER)) for low in range(ORDERS)
+            tuple((areas[o], 1 << o, ~(1 << o)) for o in range(low, MAX_ORDER))
+            for low in range(ORDERS)
         ]
         self._seed()
 
@@ -80,13 +81,13 @@ class Buddy:
 
         `pfn` is a multiple of ``1 << order``, and no page of the block is free.
         """
-        for area, size in self._merge[order]:
+        for area, size, mask in self._merge[order]:
             buddy = pfn ^ size
             if buddy not in area:
                 area[pfn] = None
                 return
             del area[buddy]
-            pfn &= ~size
+            pfn &= mask
         self.areas[MAX_ORDER][pfn] = None
 
     def free_range(self, pfn: int, end: int) -> None:

@@ -246,7 +246,7 @@ def _slot(pointer: object, function: str, owner: Ram | None) -> Slab | Block:
         raise recorded(
             UseAfterFree(
                 f"{function} was asked about a freed object",
-                value=pointer,
+                value=pointer.summary,
                 address=pointer.address,
                 allocated_at=known_site(pointer._made),
                 freed_at=known_site(pointer._gone),

@@ -62,7 +62,7 @@ def kstrdup(
             raise recorded(
                 OutOfBounds(
                     "a string without a closing zero byte was duplicated",
-                    value=text,
+                    value=text.summary,
                     address=text.address,
                     allocated_at=known_site(text._made),
                     cure="End the string with a zero byte, or use kmemdup",

@@ -78,7 +78,10 @@ class PageAllocator:
 
     def alloc_pages(self, gfp: int, order: int, frame: FrameType | None) -> Page | None:
         """Take a block of ``1 << order`` pages for `frame`, or None."""
-        gfp = checked_gfp(gfp)
+        if type(gfp) is Gfp:
+            gfp = gfp._value_
+        if type(gfp) is not int or gfp & UNKNOWN:
+            gfp = plain_gfp(gfp)
         if type(order) is not int or not 0 <= order <= MAX_ORDER:
             self._refuse_order(order, gfp, frame)
             return None
@@ -186,9 +189,4 @@ class PageAllocator:
 
 def checked_gfp(gfp: int) -> int:
     """Return flags as a plain int; refuse what is none, and unknown bits."""
-    kind = type(gfp)
-    if kind is Gfp:
-        gfp = gfp._value_  # type: ignore[attr-defined]  # a Gfp, as was just seen
-    elif kind is not int:
-        return plain_gfp(gfp)
-    return plain_gfp(gfp) if gfp & UNKNOWN else gfp
+    return gfp if type(gfp) is int and not gfp & UNKNOWN else plain_gfp(gfp)

@@ -11,10 +11,11 @@ from types import FrameType
 from faultinject.errors import InvalidFree
 from faultinject.mm.bad_free import double_free, invalid_free
 from faultinject.mm.ledger import NOWHERE, known_site, recorded, trace_of
+from faultinject.mm.page import Page
 from faultinject.mm.page_alloc import Block
 from faultinject.mm.pointer import Pointer
 from faultinject.mm.ram import PAGE_SHIFT, PAGE_SIZE, Ram
-from faultinject.mm.span import Span
+from faultinject.mm.span import Home, Span
 
 
 def free_pages(span: object, order: int, frame: FrameType | None, owner: Ram | None) -> None:
@@ -32,14 +33,18 @@ def free_pages(span: object, order: int, frame: FrameType | None, owner: Ram | N
     """
     if span is None:
         return
-    home = _block_of(span, "free_pages", owner)
+    if type(span) is Page and (owner is None or owner is span._ram):
+        home: Home = span._home
+    else:
+        home = _block_of(span, "free_pages", owner)
     assert isinstance(span, Span)
+    assert isinstance(home, Block)
     if type(order) is not int or order != home.order:
         if span._gone is None:
             raise recorded(
                 InvalidFree(
                     f"a block of order {home.order} was freed as order {order!r}",
-                    value=span,
+                    value=span.summary,
                     address=span.address,
                     allocated_at=known_site(span._made),
                     cure=f"Pass order {home.order} to free_pages",
@@ -75,7 +80,7 @@ def free_pages_exact(span: object, size: int, frame: FrameType | None, owner: Ra
         raise recorded(
             InvalidFree(
                 f"an exact allocation of {len(span)} bytes was freed as {size!r} bytes",
-                value=span,
+                value=span.summary,
                 address=span.address,
                 allocated_at=known_site(span._made),
                 cure=f"Pass size {len(span)} to free_pages_exact",

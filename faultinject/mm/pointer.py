@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex
 
 from faultinject.errors import OutOfBounds, UsageError
 from faultinject.mm.ledger import NOWHERE, recorded
-from faultinject.mm.span import Span
+from faultinject.mm.span import Shown, Span
 
 if TYPE_CHECKING:
     from faultinject.mm.memory import Memory
@@ -41,6 +41,11 @@ class _ZeroSizePointer(Pointer):
     def address(self) -> int:
         """16, as in the kernel: neither NULL nor a mapped address."""
         return 16
+
+    @property
+    def summary(self) -> str:
+        """Its name."""
+        return Shown("ZERO_SIZE_PTR")
 
     @property
     def memory(self) -> Memory:
@@ -75,7 +80,7 @@ class _ZeroSizePointer(Pointer):
         raise recorded(
             OutOfBounds(
                 f"an object of 0 bytes was {deed}",
-                value=self,
+                value=self.summary,
                 address=self.address,
                 cure="Do not use what kmalloc(0) returns",
             )

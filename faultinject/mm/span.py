@@ -65,6 +65,11 @@ class Span:
         return PAGE_OFFSET + self._offset
 
     @property
+    def summary(self) -> str:
+        """Address, size and kind, for messages; a text does not keep the span alive."""
+        return Shown(f"{self.address:#x}, {self._size} bytes, {self._home.kind}")
+
+    @property
     def memory(self) -> Memory:
         """The memory that it came from, and that takes it back."""
         return self._ram.memory
@@ -132,7 +137,7 @@ class Span:
             if len(content) != stop - start:
                 raise UsageError(
                     f"{len(content)} bytes do not fit a slice of {stop - start}",
-                    value=_Shown(_shown(key)),
+                    value=Shown(_shown(key)),
                     cure="Assign exactly as many bytes as the slice has",
                 )
             self._ram.bytes[self._offset + start : self._offset + stop] = content
@@ -162,7 +167,7 @@ class Span:
         if key.step is not None and index(key.step) != 1:
             raise UsageError(
                 "a slice of model memory has a step",
-                value=_Shown(_shown(key)),
+                value=Shown(_shown(key)),
                 cure="Read without a step, and slice the bytes",
             )
         start = 0 if key.start is None else index(key.start)
@@ -175,7 +180,7 @@ class Span:
         raise recorded(
             OutOfBounds(
                 f"{_shown(key)} of {self._size} bytes was {deed}",
-                value=self,
+                value=self.summary,
                 address=self.address,
                 allocated_at=known_site(self._made),
                 cure="Stay within the size that was requested",
@@ -186,7 +191,7 @@ class Span:
         raise recorded(
             UseAfterFree(
                 f"{deed} after the free",
-                value=self,
+                value=self.summary,
                 address=self.address,
                 allocated_at=known_site(self._made),
                 freed_at=known_site(self._gone),
@@ -209,7 +214,7 @@ class Span:
             view.release()
 
 
-class _Shown(str):
+class Shown(str):
     """A text that is the value to show: printed without quotes."""
 
     __slots__ = ()

@@ -30,6 +30,7 @@ def memory() -> Memory:
         (96, 0),
         (192, 0),
         (256, 0),
+        (344, 1),  # one page would waste 312 bytes, more than a sixteenth
         (512, 0),
         (600, 1),
         (1024, 1),
@@ -385,3 +386,18 @@ def test_a_bulk_is_all_or_nothing_and_one_eligible_call() -> None:
 def test_an_impossible_cache_is_refused(memory: Memory, arguments: tuple[object, ...]) -> None:
     with pytest.raises(SpecError):
         memory.kmem_cache_create(*arguments)  # type: ignore[arg-type]
+
+
+def test_large_objects_are_zeroed_to_their_last_byte(memory: Memory) -> None:
+    cache = memory.kmem_cache_create("huge", 100_008)
+    dirty = [cache.alloc() for _ in range(2)]
+    for obj in dirty:
+        assert obj is not None
+        obj[:] = b"x" * len(obj)
+        cache.free(obj)
+
+    for _ in range(2):
+        clean = cache.alloc(GFP_KERNEL | Gfp.ZERO)
+        assert clean is not None
+        assert bytes(clean) == bytes(100_008)
+    memory.check()

@@ -153,8 +153,9 @@ def test_the_check_finds_a_lost_page_and_a_page_with_two_owners() -> None:
     twice = Memory("64K")
     page = twice.alloc_page()
     assert page is not None
+    twice.alloc_page()  # else the page would be found as a free buddy that is not merged
     twice._pages.buddy.areas[0][page.pfn] = None
-    with pytest.raises(AssertionError, match=r"two owners|not merged"):
+    with pytest.raises(AssertionError, match="two owners"):
         twice.check()
 
 
@@ -306,7 +307,8 @@ def test_witnesses_and_the_list_of_all_see_every_new_memory(
 def test_a_memory_that_nobody_holds_goes_away() -> None:
     memory = Memory("64K")
     serial = memory._ram.serial
-    memory.kmalloc(8)
+    with use_memory(memory), use_memory(memory):
+        memory.kmalloc(8)
     del memory
 
     gc.collect()

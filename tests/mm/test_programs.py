@@ -35,12 +35,12 @@ class Programs(RuleBasedStateMachine):
     def keep(self, thing: Span | None) -> object:
         if thing is None or thing is ZERO_SIZE_PTR:
             return multiple()
-        self.write(thing, 0)
+        self.write(thing)
         return thing
 
-    def write(self, thing: Span, start: int) -> None:
+    def write(self, thing: Span) -> None:
         self.stamp = self.stamp % 255 + 1
-        thing[start:] = bytes([self.stamp]) * (len(thing) - start)
+        thing[:] = bytes([self.stamp]) * len(thing)
         self.content[thing] = bytes(thing)
 
     @rule(target=things, size=SIZES, zero=st.booleans())
@@ -72,7 +72,7 @@ class Programs(RuleBasedStateMachine):
     @rule(thing=things)
     def rewrite(self, thing: Span) -> None:
         if thing in self.content:
-            self.write(thing, 0)
+            self.write(thing)
 
     @rule(target=things, thing=consumes(things), size=st.integers(1, 20_000))
     def krealloc(self, thing: Span, size: int) -> object:
@@ -89,7 +89,7 @@ class Programs(RuleBasedStateMachine):
         kept = min(len(before), size)
         assert new[0:kept] == before[:kept]
         del self.content[thing]
-        self.write(new, 0)
+        self.write(new)
         return new
 
     @rule(thing=consumes(things))

@@ -1,0 +1,73 @@
+"""The report as plain text: what ``faultinject report FILE.json`` prints.
+
+Lives here: totals, and every bad trial with the line that replays it. Not here:
+pytest's own section at the end of a run (`pytest_faultinject.summary`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from faultinject.campaign.outcome import Outcome
+
+
+def as_text(report: dict[str, Any], *, everything: bool = False) -> str:
+    """Render a report of schema 1, as `faultinject.report.reading.read_report` gives it.
+
+    Args:
+        report: the document.
+        everything: also the trials that are good, and those of known problems.
+    """
+    return "\n".join([*_tests(report, everything=everything), _totals(report)])
+
+
+def _tests(report: dict[str, Any], *, everything: bool) -> Iterator[str]:
+    for test in report["tests"]:
+        lines = [line for trial in test["trials"] for line in _trial(trial, everything)]
+        lines += [f"  {note}" for note in test.get("notes", ())]
+        if lines:
+            yield test["nodeid"]
+            yield from lines
+
+
+def _trial(trial: dict[str, Any], everything: bool) -> Iterator[str]:
+    bad = trial.get("verdict", _verdict(trial)) == "bad" and not trial.get("known", False)
+    if not bad and not everything:
+        return
+    site = trial["site"]
+    place = f"{site['file']}:{site['line']} in {site['function']}" if site else "no call site"
+    hit = f", hit {trial['hit']}" if trial["hit"] > 1 else ""
+    known = " (known)" if trial.get("known") else ""
+    error = f": {trial['error']}" if trial["error"] else ""
+    outcome = trial["outcome"].upper()
+    yield f"  {outcome:<11} {trial['capability']} at {place}{hit}{known}{error}"
+    if bad:
+        yield from (f"              left behind: {line}" for line in trial["leaks"])
+        yield from (f"              {line}" for line in trial.get("details", ()))
+        yield f"              replay: pytest --fail-alloc-replay={shlex.quote(trial['replay'])}"
+
+
+def _verdict(trial: dict[str, Any]) -> str:
+    return Outcome(trial["outcome"]).verdict().value
+
+
+def _totals(report: dict[str, Any]) -> str:
+    trials = [trial for test in report["tests"] for trial in test["trials"]]
+    counts = Counter(trial["outcome"] for trial in trials)
+    parts = [
+        f"{counts[outcome.value]} {outcome.value}"
+        for outcome in reversed(Outcome)
+        if counts[outcome.value]
+    ]
+    sites = sum(test["sites"] for test in report["tests"])
+    return (
+        f"{_plural(len(report['tests']), 'test')}, {_plural(sites, 'call site')}, "
+        f"{_plural(len(trials), 'trial')}" + (f": {', '.join(parts)}" if parts else "")
+    )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
