@@ -74,6 +74,9 @@ def normal(line: str) -> str:
     return re.sub(r"^=+ (.*?) =+$", r"= \1 =", line)
 
 
+# What the command `pytest` does; `python -m pytest` would show in the replay lines.
+COMMAND_PYTEST = "import sys; sys.argv[0] = 'pytest'; import pytest; sys.exit(pytest.main())"
+
 IGNORED = re.compile(r"^(platform|rootdir:|plugins:|cachedir:|configfile:|asyncio:)")
 
 
@@ -98,7 +101,7 @@ def execute(command: str, folder: Path) -> str:
     """Run one command of a page in `folder`, with no plugin but ours."""
     words = shlex.split(command, comments=True)
     if words[0] == "pytest":
-        words[:1] = [sys.executable, "-m", "pytest", "-p", "pytest_faultinject.plugin"]
+        words[:1] = [sys.executable, "-c", COMMAND_PYTEST, "-p", "pytest_faultinject.plugin"]
     elif words[0] == "python":
         words[0] = sys.executable
     else:

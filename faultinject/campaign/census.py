@@ -6,14 +6,14 @@ trial (`faultinject.campaign.plan`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from faultinject.callsite import StackFilter
 from faultinject.campaign.scope import Scope
-from faultinject.campaign.site import Identify, Identity, Site
+from faultinject.campaign.site import Identify, Identity, Instruction, Site, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,15 @@ class Reached:
     """One call site of one capability, and how many times a run hits it.
 
     Attributes:
-        offsets: the instructions that the site stands for; several where it is a
-            whole line. Good only in children of the same parent process.
+        instructions: those that the site stands for, each as the fingerprint of its
+            code and its offset; several where the site is a whole line. Good only
+            for the source and the interpreter that made them.
     """
 
     capability: str
     site: Site
     hits: int
-    offsets: frozenset[int] = frozenset()
+    instructions: frozenset[Instruction] = frozenset()
 
 
 @dataclass(slots=True)
@@ -65,7 +66,9 @@ class Census:
         self._identify = Identify(watch.identity)
         self._hits: dict[tuple[str, Site], int] = {}
         self._most: dict[tuple[str, Site], int] = {}
-        self._offsets: dict[Site, set[int]] = {}
+        # By the identity of a code object, whose own hash is slow, and kept alive for it.
+        self._instructions: dict[Site, set[tuple[int, int]]] = {}
+        self._codes: dict[int, CodeType] = {}
 
     def eligible_call(
         self, capability: str, size: int, frame: FrameType | None, retry: bool
@@ -75,7 +78,9 @@ class Census:
             under_test = self._watch.site_frame(capability, frame)
             if under_test is not None:
                 site = self._identify(under_test)
-                self._offsets.setdefault(site, set()).add(under_test.f_lasti)
+                place = (id(under_test.f_code), under_test.f_lasti)
+                self._codes[place[0]] = under_test.f_code
+                self._instructions.setdefault(site, set()).add(place)
                 key = (capability, site)
                 self._hits[key] = self._hits.get(key, 0) + 1
         return False
@@ -90,15 +95,19 @@ class Census:
         """Give the sites in the order in which they were first reached."""
         self.begin()
         return [
-            Reached(name, site, hits, frozenset(self._offsets[site]))
+            Reached(name, site, hits, frozenset(self._spelled(site)))
             for (name, site), hits in self._most.items()
         ]
+
+    def _spelled(self, site: Site) -> Iterator[Instruction]:
+        for code, offset in self._instructions[site]:
+            yield fingerprint(self._codes[code]), offset
 
 
 def to_plain(reached: Iterable[Reached]) -> list[list[Any]]:
     """Give plain lists that survive a pipe."""
     return [
-        [item.capability, list(astuple(item.site)), item.hits, sorted(item.offsets)]
+        [item.capability, list(astuple(item.site)), item.hits, sorted(item.instructions)]
         for item in reached
     ]
 
@@ -106,6 +115,6 @@ def to_plain(reached: Iterable[Reached]) -> list[list[Any]]:
 def from_plain(rows: Iterable[list[Any]]) -> list[Reached]:
     """Rebuild what `to_plain` gave."""
     return [
-        Reached(capability, Site(*site), hits, frozenset(offsets))
-        for capability, site, hits, offsets in rows
+        Reached(capability, Site(*site), hits, frozenset((code, at) for code, at in instructions))
+        for capability, site, hits, instructions in rows
     ]

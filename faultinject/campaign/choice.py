@@ -86,4 +86,12 @@ def choose_by_value(value: str | Iterable[str] | None) -> Choice:
     """Read the ``capabilities`` argument of ``sweep``: a SPEC, several, or None for all."""
     if value is None:
         return choose()
-    return choose([value] if isinstance(value, str) else value, option="capabilities")
+    texts = [value] if isinstance(value, str) else list(value) if _several(value) else []
+    if not texts:
+        raise UsageError(
+            "no capability is named",
+            value=value,
+            where="capabilities",
+            cure="Name one, or leave the argument out for all",
+        )
+    return choose(texts, option="capabilities")

@@ -7,7 +7,7 @@ evidence means (`faultinject.campaign.outcome`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -85,7 +85,7 @@ class Evidence:
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain values for JSON."""
-        return asdict(self)
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Evidence:

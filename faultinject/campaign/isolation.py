@@ -29,16 +29,37 @@ from typing import Any, BinaryIO, Protocol
 
 from faultinject.errors import UsageError
 
+if sys.platform != "win32":
+    import fcntl  # here, and not in the child: an import there is paid for by every trial
+
 Mark = Callable[[str], None]
 Task = Callable[[Mark], dict[str, Any]]
 
-KINDS = ("auto", "fork", "spawn", "none")
+KINDS = ("auto", "fork", "none")
 
 # Of a child's output and stack dump, at most so many bytes are kept, the last ones.
 KEPT_BYTES = 16_384
 
 # Where the child keeps its pipe: out of the way of a test that closes low descriptors.
-_HIGH_DESCRIPTOR = 200
+# The second is for a low limit; much higher ones would make every fork dearer.
+_HIGH_DESCRIPTORS = (1000, 200)
+
+# A child that cannot tell its result ends with this status.
+_NO_REPORT = 70
+
+# The phases of a trial, as a sentence about the time limit says them.
+_PHASES = {
+    "start": "before it began",
+    "setup": "in its set-up",
+    "body": "in its body",
+    "invariants": "in an invariant",
+    "teardown": "in its tear-down",
+    "leftovers": "while its leftovers were counted",
+    "rerun": "in the clean re-run afterwards",
+}
+
+# The system refuses to wait for more than some weeks at once.
+_LONGEST_WAIT = 3600.0
 
 # How long a hung child gets to write its stacks before it is killed.
 _DUMP_SECONDS = 0.25
@@ -114,6 +135,7 @@ class _Child:
     err: BinaryIO
     dump: BinaryIO
     started: float
+    timeout: float
     deadline: float
     phase: str = "start"
     received: bytearray = field(default_factory=bytearray)
@@ -123,11 +145,12 @@ class _Child:
 
 def redirect_descriptors(out: int, err: int) -> None:
     """Point the process's standard output and error at two files."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
     os.dup2(out, 1)
     os.dup2(err, 2)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            # What a crash cuts off is at most a line.
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 class Fork:
@@ -155,8 +178,6 @@ class Fork:
         running: dict[int, _Child] = {}
         waiting = enumerate(tasks)
         more = True
-        # Collections in the children then look only at what the trial itself makes.
-        gc.freeze()
         selector = selectors.DefaultSelector()
         try:
             while more or running:
@@ -179,9 +200,10 @@ class Fork:
             for child in running.values():
                 self._finish(selector, child)
             selector.close()
-            gc.unfreeze()
 
     def _start(self, index: int, task: Task, timeout: float) -> _Child:
+        # Else the child writes out once more what waits here to be written.
+        _flush_streams()
         read, write = os.pipe()
         out, err, dump = (_scratch_file() for _ in range(3))
         now = time.monotonic()
@@ -195,24 +217,30 @@ class Fork:
             os.setpgid(pid, pid)  # both sides do it, so that neither has to wait
         os.close(write)
         os.set_blocking(read, False)
-        return _Child(index, pid, _pidfd(pid), read, out, err, dump, now, now + timeout)
+        return _Child(index, pid, _pidfd(pid), read, out, err, dump, now, timeout, now + timeout)
 
     def _be_child(self, task: Task, write: int, out: int, err: int, dump: BinaryIO) -> None:
         """Run the task and leave by ``os._exit``, whatever happens."""
-        status = 70
+        status = _NO_REPORT
         try:
             with contextlib.suppress(OSError):
                 os.setpgid(0, 0)
             pid, pipe = os.getpid(), _out_of_the_way(write)
             self._redirect(out, err)
+            _leave_input()
+            # Collections then look only at what the trial itself makes. Others would write
+            # to every object that the parent made, and so copy every page.
+            gc.freeze()
             faulthandler.enable(file=dump, all_threads=True)
             if hasattr(faulthandler, "register"):
                 faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
 
             def mark(phase: str) -> None:
-                _send(pipe, b"P" + phase.encode())
+                if os.getpid() == pid:
+                    _send(pipe, b"P" + phase.encode())
 
             payload = task(mark)
+            _flush_streams()
             if os.getpid() == pid:  # not a fork of the test's that came back to us
                 _send(pipe, b"R" + json.dumps(payload).encode())
                 status = 0
@@ -227,6 +255,7 @@ class Fork:
         """Wait until something happens; give the children that have ended or must end."""
         now = time.monotonic()
         patience = max(0.0, min(child.deadline for child in running.values()) - now)
+        patience = min(patience, _LONGEST_WAIT)
         if any(child.pidfd < 0 for child in running.values()):
             patience = min(patience, 0.005)
         ended: dict[int, _Child] = {}
@@ -275,6 +304,13 @@ class Fork:
         )
 
 
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # Whatever the test has put in their place, and in whatever state it is.
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
 def _scratch_file() -> BinaryIO:
     if hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
@@ -294,15 +330,22 @@ def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, flags) is not None
 
 
-def _out_of_the_way(descriptor: int) -> int:
-    import fcntl  # POSIX only, as is fork
+def _leave_input() -> None:
+    """Read nothing that is meant for the parent: a terminal would stop the child for it."""
+    with contextlib.suppress(OSError):
+        empty = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        if empty:
+            os.close(empty)
 
-    try:
-        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH_DESCRIPTOR)
-    except OSError:
-        return descriptor  # a low limit on descriptors
-    os.close(descriptor)
-    return high
+
+def _out_of_the_way(descriptor: int) -> int:
+    for least in _HIGH_DESCRIPTORS:
+        with contextlib.suppress(OSError):  # a low limit on descriptors
+            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+            os.close(descriptor)
+            return high
+    return descriptor
 
 
 def _send(pipe: int, message: bytes) -> None:
@@ -359,7 +402,8 @@ def _tail(file: BinaryIO) -> str:
 
 def _in_words(status: int, child: _Child) -> str:
     if child.hung:
-        return f"passed its time limit in the phase {child.phase!r}"
+        where = _PHASES.get(child.phase, f"in the phase {child.phase!r}")
+        return f"did not end in {child.timeout:g} seconds ({where})"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:
@@ -367,6 +411,8 @@ def _in_words(status: int, child: _Child) -> str:
         except ValueError:
             name = f"signal {number}"
         return f"killed by {name}"
+    if os.WEXITSTATUS(status) == _NO_REPORT:
+        return "ended without a report: it broke the run around it, or closed its descriptors"
     return f"exited with status {os.WEXITSTATUS(status)} without a report"
 
 
@@ -379,7 +425,7 @@ def choose(kind: str, *, jobs: int = 1, option: str = "isolation") -> str:
         option: who is asking, for the error.
 
     Returns:
-        ``fork``, ``spawn`` or ``none``.
+        ``fork`` or ``none``.
 
     Raises:
         UsageError: an unknown kind, or fork where the platform has none.

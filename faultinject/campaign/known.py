@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from faultinject.campaign.outcome import Outcome
-from faultinject.campaign.record import TestRecord, TrialRecord
+from faultinject.campaign.record import TrialRecord
 from faultinject.campaign.replay import PlannedToken, parse_token
 from faultinject.errors import UsageError
 
@@ -62,14 +62,13 @@ class KnownProblems:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def mark(self, record: TestRecord) -> None:
-        """Mark the bad trials of one test that are known."""
-        for trial in record.trials:
-            if trial.bad:
-                key = _key_of(trial.outcome.value, trial.replay)
-                if key in self._keys:
-                    trial.known = True
-                    self._met.add(key)
+    def mark_trial(self, trial: TrialRecord) -> None:
+        """Mark a trial as known if it is bad and listed."""
+        if trial.bad:
+            key = _key_of(trial.outcome.value, trial.replay)
+            if key in self._keys:
+                trial.known = True
+                self._met.add(key)
 
     def gone(self, tests: Iterable[str]) -> int:
         """Count the known problems of these tests that did not come up again."""

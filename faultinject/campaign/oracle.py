@@ -10,6 +10,7 @@ Always differential: a clean run fills caches and opens logs, and that is no lea
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import re
@@ -36,7 +37,7 @@ class Snapshot:
 
     objects: set[tuple[int, int, str]] = field(default_factory=set)
     descriptors: dict[int, str] = field(default_factory=dict)
-    threads: set[int] = field(default_factory=set)
+    threads: set[threading.Thread] = field(default_factory=set)
     children: set[int] = field(default_factory=set)
     shown: Callable[[str], str] = str
 
@@ -50,7 +51,7 @@ class Snapshot:
         return cls(
             {key for key, _ in _live_objects(shown)},
             _open_descriptors(),
-            {id(thread) for thread in threading.enumerate()},
+            set(threading.enumerate()),
             set(_child_processes()),
             shown,
         )
@@ -65,16 +66,23 @@ class Snapshot:
         for key, name in _live_objects(self.shown):
             if key not in self.objects:
                 left[name] += 1
-        for number, target in _open_descriptors().items():
-            if self.descriptors.get(number) != target:
-                left[f"file descriptor: {target}"] += 1
+        left += self._more_descriptors()
         for thread in threading.enumerate():
-            if id(thread) not in self.threads and thread.is_alive():
+            if thread not in self.threads and thread.is_alive():
                 left[f"thread: {_DIGITS.sub('N', thread.name)}"] += 1
         for pid in _child_processes():
             if pid not in self.children:
                 left["child process"] += 1
         return left
+
+    def _more_descriptors(self) -> Leftovers:
+        """Count by kind: one that was closed and opened anew is no leftover."""
+        now = _open_descriptors()
+        if now == self.descriptors:
+            return Counter()
+        kinds = Counter(_kind_of(target) for target in now.values())
+        kinds.subtract(_kind_of(target) for target in self.descriptors.values())
+        return Counter({f"file descriptor: {kind}": more for kind, more in (+kinds).items()})
 
 
 def more_than(left: Mapping[str, int], clean: Mapping[str, int]) -> list[str]:
@@ -97,7 +105,7 @@ def _live_objects(shown: Callable[[str], str]) -> Iterator[tuple[tuple[int, int,
 
 
 def _open_descriptors() -> dict[int, str]:
-    """Give each open descriptor with what it stands for, without names that change per run."""
+    """Give each open descriptor with what it stands for."""
     found = {}
     try:
         numbers = os.listdir("/proc/self/fd")
@@ -105,20 +113,33 @@ def _open_descriptors() -> dict[int, str]:
         return {}
     for text in numbers:
         try:
-            target = os.readlink(f"/proc/self/fd/{text}")
+            found[int(text)] = os.readlink(f"/proc/self/fd/{text}")
         except OSError:
             continue  # the descriptor of the listing itself
-        kind = target.partition(":")[0] if ":" in target else os.path.basename(target)
-        found[int(text)] = _DIGITS.sub("N", kind)
     return found
 
 
+def _kind_of(target: str) -> str:
+    """Name what a descriptor stands for, without what differs from run to run."""
+    kind = target.partition(":")[0] if ":" in target else os.path.basename(target)
+    return _DIGITS.sub("N", kind)
+
+
 def _child_processes() -> list[int]:
+    """Give the children of every thread of this process; the kernel lists them by thread."""
+    found: list[int] = []
     try:
-        with open("/proc/thread-self/children", encoding="ascii") as listing:
-            return [int(pid) for pid in listing.read().split()]
+        threads = os.listdir("/proc/self/task")
     except OSError:
-        return []
+        return found
+    for thread in threads:
+        # As bytes: the first use of a text codec would import it anew in every trial.
+        with (
+            contextlib.suppress(OSError),  # a thread that has just ended
+            open(f"/proc/self/task/{thread}/children", "rb", buffering=0) as listing,
+        ):
+            found += [int(pid) for pid in listing.readall().split()]
+    return found
 
 
 class UnraisableLog:

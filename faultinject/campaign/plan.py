@@ -117,7 +117,7 @@ def make_plan(
         test: the test's name, for the shard.
     """
     faults = [
-        PlannedFault(item.capability, item.site, hit, persistent, item.offsets)
+        PlannedFault(item.capability, item.site, hit, persistent, item.instructions)
         for item in reached
         for hit in hits.of(item.hits)
     ]

@@ -30,7 +30,9 @@ def is_propagated(
     exception raised ``from`` one of these, and one that an explicit ``raise``
     statement of the code under test raised while handling one of these. An
     exception that an operation threw in the handler is not: that is a bug in
-    the error path. Of an exception group, every member must be accepted.
+    the error path. Nor is an assertion, ``SystemExit``, or anything else that
+    is no ``Exception``: that is an answer, not a translation. An exception
+    group is accepted as well if every member is.
 
     Args:
         error: what ended the run.
@@ -38,15 +40,24 @@ def is_propagated(
         under_test: whether a frame belongs to the code under test; a ``raise``
             elsewhere is no translation.
     """
-    if isinstance(error, BaseExceptionGroup):
-        return all(
-            is_propagated(member, raises=raises, under_test=under_test)
-            for member in error.exceptions
-        )
-    if _is_failure(error, raises):
+    if _is_failure(error, raises) or _is_translation(error, raises, under_test):
         return True
+    return isinstance(error, BaseExceptionGroup) and all(
+        is_propagated(member, raises=raises, under_test=under_test) for member in error.exceptions
+    )
+
+
+def _is_translation(
+    error: BaseException,
+    raises: tuple[type[BaseException], ...],
+    under_test: Callable[[FrameType], bool],
+) -> bool:
+    if not isinstance(error, Exception) or isinstance(error, AssertionError):
+        return False
     if any(_is_failure(cause, raises) for cause in _causes(error)):
         return True
+    if isinstance(error, ExceptionGroup):
+        return False  # it collects what went wrong; its members say what that was
     handled = any(_is_failure(context, raises) for context in _contexts(error))
     return handled and _raised_on_purpose(error, under_test)
 

@@ -27,8 +27,10 @@ from faultinject.errors import UsageError
 VERSION = "1"
 
 _PLACE = re.compile(
-    r"(?P<function>.+)\+(?P<offset>-?\d+)(?:\.(?P<column>\d+))?(?:~(?P<stack>\d+))?"
+    r"(?P<function>.+)\+(?P<offset>-?\d+)(?:\.(?P<column>\d+))?(?:~(?P<stack>\d+))?",
+    re.DOTALL | re.ASCII,
 )
+_WHOLE = re.compile(r"-?[0-9]+")
 _SAFE = " /:;,.+-=<>()[]{}@#&*!?$'\"~^\\"
 
 
@@ -115,16 +117,20 @@ def parse_token(text: str, *, option: str = "replay") -> Token:
     Raises:
         UsageError: another version, or a text that no version of ours wrote.
     """
-    fields = [unquote(part) for part in text.strip().split("|", 6)]
-    if fields[0] != VERSION and fields[0].isdigit():
+    if not isinstance(text, str):
         raise UsageError(
-            f"a replay token of version {fields[0]}",
+            "a replay token is not text", value=text, where=option, cure="Paste it as a str"
+        )
+    parts = text.strip().split("|", 6)
+    if parts[0] != VERSION and parts[0].isdigit():
+        raise UsageError(
+            f"a replay token of version {parts[0]}",
             value=text,
             where=f"{option}; this faultinject reads version {VERSION}",
             cure="Run the campaign again and paste a new token",
         )
     try:
-        return _read_fields(fields)
+        return _read_fields([_decode(part) for part in parts])
     except ValueError:
         raise UsageError(
             "not a replay token",
@@ -135,7 +141,7 @@ def parse_token(text: str, *, option: str = "replay") -> Token:
 
 
 def _read_fields(fields: list[str]) -> Token:
-    if fields[0] != VERSION or len(fields) != 7:
+    if fields[0] != VERSION or len(fields) != 7 or not all(fields):
         raise ValueError("fields")
     return _random(fields) if fields[1] == "random" else _planned(fields)
 
@@ -143,7 +149,7 @@ def _read_fields(fields: list[str]) -> Token:
 def _planned(fields: list[str]) -> PlannedToken:
     place = _PLACE.fullmatch(fields[3])
     mode, options = _read_mode(fields[5])
-    hit = int(fields[4])
+    hit = _whole(fields[4])
     if place is None or mode not in ("transient", "persistent") or hit < 1:
         raise ValueError("fields")
     column, stack = place["column"], place["stack"]
@@ -165,16 +171,34 @@ def _random(fields: list[str]) -> RandomToken:
     mode, options = _read_mode(fields[5])
     if mode != "random":
         raise ValueError("fields")
-    return RandomToken(fields[2], int(fields[3]), int(fields[4]), fields[6], options)
+    return RandomToken(fields[2], _whole(fields[3]), _whole(fields[4]), fields[6], options)
+
+
+def _whole(text: str) -> int:
+    if _WHOLE.fullmatch(text) is None:  # int() itself also takes blanks, signs and underscores
+        raise ValueError("fields")
+    return int(text)
 
 
 def _join(*fields: str) -> str:
-    return "|".join([VERSION, *(quote(text, safe=_SAFE) for text in fields)])
+    return "|".join([VERSION, *(_encode(text, _SAFE) for text in fields)])
+
+
+def _encode(text: str, safe: str) -> str:
+    # Names of files may hold what is no character: such code points pass as they are.
+    encoded = quote(text, safe=safe, errors="surrogatepass")
+    if encoded.endswith(" "):
+        encoded = encoded[:-1] + "%20"  # a blank at the end is lost in pasting
+    return encoded
+
+
+def _decode(text: str) -> str:
+    return unquote(text, errors="surrogatepass")
 
 
 def _mode(mode: str, options: Mapping[str, str]) -> str:
     # Encoded once more, so that a value may hold the separators.
-    parts = [f"{name}={quote(value, safe='/:,.*')}" for name, value in sorted(options.items())]
+    parts = [f"{name}={_encode(value, '/:,.*')}" for name, value in sorted(options.items())]
     return ";".join([mode, *parts])
 
 
@@ -185,7 +209,7 @@ def _read_mode(text: str) -> tuple[str, dict[str, str]]:
         name, equals, value = part.partition("=")
         if not equals:
             raise ValueError("fields")
-        options[name] = unquote(value)
+        options[name] = _decode(value)
     return mode, options
 
 
@@ -231,4 +255,4 @@ def find(token: PlannedToken, reached: Iterable[Reached], shown: Mapping[str, st
 
 
 def _fault(token: PlannedToken, item: Reached) -> PlannedFault:
-    return PlannedFault(item.capability, item.site, token.hit, token.persistent, item.offsets)
+    return PlannedFault(item.capability, item.site, token.hit, token.persistent, item.instructions)

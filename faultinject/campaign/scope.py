@@ -54,7 +54,7 @@ class Source:
             return cls(stripped, path + os.sep, None)
         has_range = ".py:" in stripped
         looks_like_path = (os.sep in stripped or stripped.endswith(".py")) and not has_range
-        if looks_like_path and "*" not in stripped:
+        if looks_like_path and not any(wildcard in stripped for wildcard in "*?"):
             if not os.path.exists(path):
                 raise UsageError(
                     "no such file or folder",
@@ -139,6 +139,8 @@ class Scope:
         return known[1]
 
     def _decide(self, frame: FrameType) -> bool:
+        if caller_frame(frame) is not frame:
+            return False  # faultinject itself
         code = frame.f_code
         where = (
             str(frame.f_globals.get("__name__", "")),

@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import CodeType, FrameType
+from typing import TypeAlias
 
 from faultinject.callsite import CallSite, caller_frame
 
@@ -102,6 +103,15 @@ class Identify:
         return Site(
             source_of(code), code.co_qualname, first, first if line is None else line, column
         )
+
+
+Instruction: TypeAlias = tuple[int, int]
+"""The fingerprint of a code object, and an offset in it: what outlives both, as plain numbers."""
+
+
+def fingerprint(code: CodeType) -> int:
+    """Tell functions of one name and one line apart, such as two lambdas: by their places."""
+    return zlib.crc32(code.co_linetable)
 
 
 def source_of(code: CodeType) -> str:

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from types import FrameType
 
 from faultinject.campaign.census import Watch
-from faultinject.campaign.site import Identity, Site, source_of, stack_digest
+from faultinject.campaign.site import (
+    Identity,
+    Instruction,
+    Site,
+    fingerprint,
+    source_of,
+    stack_digest,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +29,14 @@ class PlannedFault:
         hit: 1 for the first time that the run reaches the site.
         persistent: from this fault on every eligible call of the capability
             fails, at any site under test, until the body ends.
-        offsets: the instructions that the site stands for.
+        instructions: those that the site stands for.
     """
 
     capability: str
     site: Site
     hit: int
     persistent: bool = False
-    offsets: frozenset[int] = frozenset()
+    instructions: frozenset[Instruction] = frozenset()
 
 
 class Strike:
@@ -38,6 +45,7 @@ class Strike:
     def __init__(self, fault: PlannedFault, watch: Watch) -> None:
         self._fault = fault
         self._watch = watch
+        self._offsets = frozenset(offset for _, offset in fault.instructions)
         self._by_stack = watch.identity is Identity.SITE
         self._hits = 0
         self._struck = False
@@ -63,7 +71,7 @@ class Strike:
             return False
         if self._struck:
             return True
-        if under_test.f_lasti not in fault.offsets or not self._is_here(under_test):
+        if under_test.f_lasti not in self._offsets or not self._is_here(under_test):
             return False
         self._hits += 1
         self._struck = self._hits == fault.hit
@@ -76,6 +84,7 @@ class Strike:
             code.co_qualname == site.function
             and code.co_firstlineno == site.first_line
             and source_of(code) == site.file
+            and (fingerprint(code), frame.f_lasti) in self._fault.instructions
             and (not self._by_stack or stack_digest(frame) == site.stack)
         )
 

@@ -6,10 +6,11 @@ Lives here: the public function and its report. Not here: the order of a sweep
 
 from __future__ import annotations
 
+import math
 import os
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any
 
 from faultinject.campaign.choice import choose_by_value
@@ -23,7 +24,9 @@ from faultinject.campaign.scope import Scope
 from faultinject.campaign.settings import DEFAULT_TRIALS, Settings
 from faultinject.campaign.site import Identity
 from faultinject.campaign.sweeper import Sweeper
+from faultinject.engine import observe
 from faultinject.errors import UsageError
+from faultinject.prng import fresh_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,9 @@ class SweepReport:
         if record.not_run:
             lines.append(f"  {_plural(record.not_run, 'trial')} not run")
         for trial in record.trials:
-            place = f"{trial.file}:{trial.line} in {trial.function}"
             lines.append(
-                f"  {trial.outcome.value.upper():<11} {trial.capability} at {place}, "
-                f"hit {trial.hit}" + (f": {trial.error}" if trial.error else "")
+                f"  {trial.outcome.value.upper():<11} {_fault(trial)}"
+                + (f": {trial.error}" if trial.error else "")
             )
             if trial.bad:
                 lines += [f"              {line}" for line in (*trial.leaks, *trial.details)]
@@ -130,24 +132,34 @@ def sweep(
 
     Raises:
         SpecError: a SPEC that cannot be read.
-        UsageError: any other argument that is out of its range.
+        UsageError: any other argument that is out of its range; or a campaign is
+            running in this process already, as inside the body of another sweep.
 
     Source: SQLite's malloc tests and the kernel's fail-nth loop, by call site
     instead of by count.
     """
-    if not callable(body):
+    if observe.current is not None:
         raise UsageError(
-            "the body is not callable", value=body, where="sweep", cure="Pass a function"
+            "a campaign is already running in this process",
+            where="sweep",
+            cure="Call sweep outside the code that is being tried: campaigns do not nest",
+            slug="observer-installed",
         )
+    _runs_when_called("body", body)
+    for role, function in (("prep", prep), ("check", check)):
+        if function is not None:
+            _runs_when_called(role, function)
     name = getattr(body, "__qualname__", None) or type(body).__qualname__
-    declared = raises if isinstance(raises, tuple) else (raises,)
+    declared = _exceptions(raises)
     root = os.getcwd()
-    scope = Scope.parse(_several(source), _several(omit), root=root)
-    kind = choose(isolation, jobs=jobs)
+    scope = Scope.parse(_several("source", source), _several("omit", omit), root=root)
+    kind = choose(isolation, jobs=_at_least_one("jobs", jobs))
     choice = choose_by_value(capabilities)
     token = parse_token(replay) if replay is not None else None
     if isinstance(token, RandomToken):
         choice = choose_by_value(token.spec)
+    elif token is not None and token.capability not in choice.swept:
+        choice = choose_by_value(token.capability)
     settings = Settings(
         swept=choice.swept,
         random=choice.random,
@@ -159,17 +171,64 @@ def sweep(
         limit=_at_least_one("max", max) if max is not None else None,
         timeout=_positive("timeout", timeout) if timeout is not None else None,
         trials=_at_least_one("trials", trials),
-        seed=random.getrandbits(32) if seed is None else seed,
+        seed=fresh_seed() if seed is None else _whole("seed", seed),
         raises=declared,
     )
-    runs: Isolation = Here() if kind == "none" else Fork(_at_least_one("jobs", jobs))
+    runs: Isolation = Here() if kind == "none" else Fork(jobs)
     subject = Functions(body, prep, check, raises=declared, scope=scope)
     sweeper = Sweeper(subject, settings, runs, name=name, shown=lambda file: _shown(file, root))
-    return SweepReport(sweeper.sweep() if token is None else sweeper.replay(token))
+    # Nobody knows yet what the clean body takes, so that nothing but `timeout` bounds it.
+    if token is None:
+        return SweepReport(sweeper.sweep(clean_seconds=math.inf))
+    return SweepReport(sweeper.replay(token, clean_seconds=math.inf))
 
 
-def _several(value: str | Iterable[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+def _fault(trial: TrialRecord) -> str:
+    if not trial.file:
+        return "random faults, none of which struck"
+    place = f"{trial.capability} at {trial.file}:{trial.line} in {trial.function}"
+    return f"{place}, hit {trial.hit}" if trial.hit else f"{place}, random"
+
+
+def _runs_when_called(role: str, function: object) -> None:
+    if not callable(function):
+        raise UsageError(f"{role} is not callable", value=function, where="sweep")
+    for kind in (function, type(function).__call__):
+        if iscoroutinefunction(kind) or isgeneratorfunction(kind) or isasyncgenfunction(kind):
+            raise UsageError(
+                f"{role} is a coroutine or generator function, whose call runs nothing yet",
+                value=function,
+                where="sweep",
+                cure="Pass a plain function that runs it, as lambda: asyncio.run(main())",
+            )
+
+
+def _several(name: str, value: str | Iterable[str]) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Iterable):
+        texts = list(value)
+        if all(isinstance(text, str) for text in texts):
+            return texts
+    raise UsageError(
+        f"{name} is not text",
+        value=value,
+        where=f"sweep({name}=…)",
+        cure="Give a str, or several in a list",
+    )
+
+
+def _exceptions(value: object) -> tuple[type[BaseException], ...]:
+    kinds = value if isinstance(value, tuple) else (value,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise UsageError(
+                "raises is not an exception type",
+                value=kind,
+                where="sweep(raises=…)",
+                cure="Give a class such as OSError, or a tuple of them",
+            )
+    return kinds
 
 
 def _shown(file: str, root: str) -> str:
@@ -197,6 +256,14 @@ def _at_least_one(name: str, value: int) -> int:
         value=value,
         where=f"sweep({name}=…)",
         cure="Give a whole number of at least 1",
+    )
+
+
+def _whole(name: str, value: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise UsageError(
+        f"{name} is not a whole number", value=value, where=f"sweep({name}=…)", cure="Give an int"
     )
 
 

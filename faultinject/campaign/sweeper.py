@@ -154,15 +154,16 @@ class Sweeper:
             shard=settings.shard,
             test=self._name,
         )
-        record.not_run = plan.not_run
         trials = [self._planned(fault) for fault in plan.faults]
-        for mode in settings.random:
-            trials += [
-                self._random(mode, settings.seed, number)
-                for number in range(settings.trials)
-                if settings.shard is None or settings.shard.takes(self._name, number)
-            ]
-        return trials
+        drawn = [
+            self._random(mode, settings.seed, number)
+            for mode in settings.random
+            for number in range(settings.trials)
+            if settings.shard is None or settings.shard.takes(self._name, number)
+        ]
+        room = len(drawn) if settings.limit is None else settings.limit - len(trials)
+        record.not_run = plan.not_run + len(drawn[room:])
+        return trials + drawn[:room]
 
     def _planned(self, fault: PlannedFault) -> Trial:
         token = token_of(
@@ -181,8 +182,11 @@ class Sweeper:
 
     def _trial_of(self, record: TestRecord, token: Token, reached: list[Reached]) -> Trial | None:
         if isinstance(token, RandomToken):
-            mode = next(mode for mode in self._settings.random if mode.spec == token.spec)
-            return self._random(mode, token.seed, token.number)
+            for mode in self._settings.random:
+                if mode.spec == token.spec:
+                    return self._random(mode, token.seed, token.number)
+            record.notes.append(f"the test is not tried with the token's SPEC {token.spec!r}")
+            return None
         shown = {item.site.file: self._shown(item.site.file) for item in reached}
         found = find(token, reached, shown)
         if found is None:
@@ -307,10 +311,7 @@ def _details(evidence: Evidence) -> list[str]:
     if evidence.rerun_error is not None:
         lines.append(f"a clean re-run afterwards fails: {evidence.rerun_error}")
     lines += [f"lost error: {line}" for line in evidence.unraisable]
-    lines += evidence.violations
-    if evidence.hung and evidence.phase in ("invariants", "rerun"):
-        lines.append(f"hung in the phase {evidence.phase!r}")
-    return lines
+    return lines + evidence.violations
 
 
 def _last_line(text: str) -> str:

@@ -22,7 +22,7 @@ from faultinject.campaign.oracle import Leftovers, Snapshot, UnraisableLog, more
 from faultinject.campaign.outcome import Verdict, judge
 from faultinject.engine import log
 from faultinject.mm import memory as mm_memory
-from faultinject.mm.current import fresh_default
+from faultinject.mm.current import default_memory
 from faultinject.mm.memory import Memory
 
 
@@ -173,10 +173,11 @@ class ColdMemory:
         """Give a run a cold default memory, and keep what it makes for the leak check."""
         witnesses = mm_memory.witnesses
         mm_memory.witnesses = []
-        fresh_default(self._made)
+        memory = self._made or Memory()
         self._made = None  # in this process it is cold no more
         try:
-            yield
+            with default_memory(memory):
+                yield
         finally:
             mm_memory.witnesses = witnesses
 
@@ -186,6 +187,8 @@ def _as_rerun(mark: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _beyond(lines: list[str], clean: list[str]) -> list[str]:
+    if not lines:
+        return []
     left: Leftovers = Counter(lines)
     left.subtract(Counter(clean))
     return list(left.elements())

@@ -13,7 +13,7 @@ from threading import current_thread
 from types import FrameType, TracebackType
 from typing import Any, ClassVar, Final, TypeVar, cast, overload
 
-from faultinject.callsite import UNKNOWN, caller_frame, site_of
+from faultinject.callsite import UNKNOWN, caller_frame, line_of
 from faultinject.capabilities.arming import OWN_KNOBS, Armed, Arming, Gate, Setting
 from faultinject.engine import observe, spec, task
 from faultinject.engine.attr import Decision, FaultAttr
@@ -240,7 +240,7 @@ class Capability:
             self.name,
             size,
             self.unit,
-            UNKNOWN if at is None else site_of(at),
+            UNKNOWN if at is None else line_of(at),
             current_thread().name,
             cause=cause,
             retry=retry,

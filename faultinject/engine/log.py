@@ -32,8 +32,8 @@ class Injection(NamedTuple):
         capability: the capability's name.
         size: the size of the call, in `unit`.
         unit: "bytes", "pages", …
-        site: the nearest place outside faultinject; `faultinject.callsite.UNKNOWN` if there
-            is none.
+        site: the nearest place outside faultinject, without its column;
+            `faultinject.callsite.UNKNOWN` if there is none.
         thread: the thread's name.
         cause: what decided: "rule", "fail_nth" or "campaign".
         retry: whether it was the fallback try of a request that had failed already.

@@ -7,6 +7,8 @@ here: the functions that use them (`faultinject.mm.functions`).
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Final
@@ -56,6 +58,17 @@ def fresh_default(memory: Memory | None = None) -> Memory:
     global _default
     _default = Memory() if memory is None else memory
     return _default
+
+
+@contextmanager
+def default_memory(memory: Memory) -> Iterator[None]:
+    """Let `memory` be the process's default within the block; then the one before is back."""
+    global _default
+    before, _default = _default, memory
+    try:
+        yield
+    finally:
+        _default = before
 
 
 def _make_default() -> Memory:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from faultinject.campaign.isolation import Fork, Here, Isolation
+from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import TestRecord, TrialRecord
 from faultinject.campaign.sweeper import Sweeper
 from pytest_faultinject import private
@@ -22,7 +23,7 @@ from pytest_faultinject.progress import Progress
 from pytest_faultinject.result import attach, attach_no_replay
 from pytest_faultinject.results import Results
 from pytest_faultinject.setup import Setup, read_setup
-from pytest_faultinject.subject import ItemSubject, Run
+from pytest_faultinject.subject import AsCollected, ItemSubject, Run
 
 NAME = "faultinject-campaign"
 
@@ -41,9 +42,12 @@ def register(config: pytest.Config) -> None:
 
 
 def _aim(config: pytest.Config, nodeid: str) -> None:
-    """Collect only the token's test, where nobody named files on the command line."""
+    """Collect only the token's file, where nobody named files on the command line.
+
+    Not its node id: an id may hold what a path cannot, such as ``//``.
+    """
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
-        config.args = [str(config.rootpath / nodeid)]
+        config.args = [str(config.rootpath / nodeid.partition("::")[0])]
 
 
 class Campaign:
@@ -83,6 +87,7 @@ class Campaign:
         """
         if self._run is not None or not has_campaign(item):
             return (yield)
+        collected = AsCollected(item)
         with held_reports(item) as (held, real_teardown):
             try:
                 outcome = yield
@@ -91,7 +96,7 @@ class Campaign:
                 raise
         try:
             if held.passed:
-                self._sweep(item, held)
+                self._sweep(item, held, collected)
         finally:
             held.release(real_teardown, nextitem)
         return outcome
@@ -149,15 +154,17 @@ class Campaign:
     def _enter(self, run: Run | None) -> None:
         self._run = run
 
-    def _sweep(self, item: pytest.Item, held: Held) -> None:
+    def _sweep(self, item: pytest.Item, held: Held, collected: AsCollected) -> None:
         settings = settings_of(item, self._setup.settings)
         subject = ItemSubject(
             item,
+            collected,
             self._enter,
             phases=self._setup.phases,
             raises=settings.raises,
             scope=settings.scope,
             markup=self._markup(),
+            let_through=(KeyboardInterrupt,) if self._setup.isolation == "none" else (),
         )
         sweeper = Sweeper(subject, settings, self._isolation(), name=item.nodeid, shown=self._shown)
         token = self._setup.token
@@ -175,14 +182,15 @@ class Campaign:
         finally:
             self._progress.clear()
             private.remove_tmp_path(self._config)
-        self._setup.known.mark(record)
+        for trial in record.trials:
+            self._setup.known.mark_trial(trial)
         assert held.call is not None
         if token is not None and not record.trials:
             attach_no_replay(held.call, record)
         else:
-            attach(held.call, record)
+            attach(held.call, record, self._config)
         if self._config.getoption("usepdb", False):
-            self._debug(item, record)
+            self._debug(item, record, collected)
 
     def _isolation(self) -> Isolation:
         if self._setup.isolation == "none":
@@ -202,23 +210,28 @@ class Campaign:
 
     def _stops(self, trial: TrialRecord) -> bool:
         """Say whether a bad trial ends the sweep: with ``-x`` the first one does."""
+        self._setup.known.mark_trial(trial)
         return trial.bad and self._config.getoption("maxfail", 0) == 1
 
-    def _debug(self, item: pytest.Item, record: TestRecord) -> None:
+    def _debug(self, item: pytest.Item, record: TestRecord, collected: AsCollected) -> None:
         """With ``--pdb``: run the first bad trial again in this process, and stop in it."""
         from faultinject.campaign.replay import parse_token
 
-        trial = next((trial for trial in record.bad if trial.error), None)
+        lethal = (Outcome.CRASHED, Outcome.HUNG)
+        trials = (trial for trial in record.bad if trial.error and trial.outcome not in lethal)
+        trial = next(trials, None)
         if trial is None:
             return
         settings = settings_of(item, self._setup.settings)
         subject = ItemSubject(
             item,
+            collected,
             self._enter,
             phases=self._setup.phases,
             raises=settings.raises,
             scope=settings.scope,
             interactive=True,
+            let_through=(KeyboardInterrupt, pytest.exit.Exception),
         )
         sweeper = Sweeper(subject, settings, Here(), name=item.nodeid, shown=self._shown)
         sweeper.replay_here(parse_token(trial.replay))

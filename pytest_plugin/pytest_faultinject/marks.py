@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -110,7 +111,7 @@ def _whole(name: str, value: Any) -> int:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf:
         return float(value)
     raise ValueError(f"timeout is a number of seconds above 0, not {value!r}")
 

@@ -185,13 +185,27 @@ def raw_value(config: pytest.Config, option: Option) -> tuple[Any, str]:
     given = config.getoption(option.ini)
     if given is not None and given is not False:
         return given, option.flag
+    where = _where_in_ini(config, option.ini)
     try:
         written = config.getini(option.ini)
-    except (TypeError, ValueError) as error:
-        raise pytest.UsageError(f"{option.ini} in the ini file: {error}") from None
-    if written is None or written in ("", [], False):
+    except (TypeError, ValueError, pytest.UsageError):
+        # A native TOML table: its value is no string, and a number is a good number.
+        from pytest_faultinject.private import native_ini_value
+
+        written = native_ini_value(config, option.ini)
+        if option.kind == "flag":
+            raise refusal(where, written, "true or false") from None
+        if option.kind == "texts" and not isinstance(written, list):
+            written = [written]
+    if written is None or written is False or written in ("", []):
         return None, option.flag
-    return written, f"{option.ini} in {config.inipath or 'the ini file'}"
+    return written, where
+
+
+def _where_in_ini(config: pytest.Config, name: str) -> str:
+    if any(item.partition("=")[0] == name for item in config.getoption("override_ini") or ()):
+        return f"-o {name}"
+    return f"{name} in {config.inipath or 'the ini file'}"
 
 
 def read_value(config: pytest.Config, stem: str) -> tuple[Any, str]:
@@ -203,9 +217,16 @@ def read_value(config: pytest.Config, stem: str) -> tuple[Any, str]:
     return _READERS[option.kind](option, value, where), where
 
 
+def read_text(stem: str, text: str, where: str) -> Any:
+    """Check a value that came from elsewhere; `where` is to blame for it."""
+    option = next(item for item in OPTIONS if item.stem == stem)
+    return _READERS[option.kind](option, text, where)
+
+
 def is_active(config: pytest.Config) -> bool:
     """Say whether this run is a campaign: the flag, a SPEC or a replay token."""
-    implied = any(config.getoption(name) for name in ("fail_alloc_spec", "fail_alloc_replay"))
+    implying = ("fail_alloc_spec", "fail_alloc_replay")
+    implied = any(config.getoption(name) is not None for name in implying)
     return implied or bool(raw_value(config, OPTIONS[0])[0])
 
 

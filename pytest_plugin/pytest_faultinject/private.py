@@ -7,6 +7,8 @@ Not here: why they are called (`pytest_faultinject.subject`, ``.held``).
 from __future__ import annotations
 
 import contextlib
+import inspect
+import io
 import os
 import shutil
 import sys
@@ -31,12 +33,19 @@ def run_protocol(item: pytest.Item) -> list[pytest.TestReport]:
     return list(reports)
 
 
+def tear_down(item: pytest.Item) -> None:
+    """Tear down what the item alone set up, after a run that was cut short."""
+    item.session._setupstate.teardown_exact(item.parent)  # type: ignore[arg-type]
+
+
 def forget_run(item: pytest.Item) -> None:
     """Undo what a run leaves on the item, so that the next one starts afresh."""
     if item.__dict__.get("_instance") is not None:
         # Else the test class keeps its attributes from one run to the next.
         del item.__dict__["_instance"]
         item.__dict__.pop("_obj", None)
+    # What a test case raised beyond one error for each phase would be the next run's.
+    item.__dict__.pop("_excinfo", None)
     item._report_sections.clear()
     with contextlib.suppress(ImportError, AttributeError):
         from _pytest.subtests import failed_subtests_key
@@ -125,6 +134,29 @@ def redirect_capture(config: pytest.Config, out: int, err: int) -> None:
         tmpfile.flush()
         os.dup2(descriptor, tmpfile.fileno())
         os.dup2(descriptor, target)
+    # A debugger, for one, asks for the real input again.
+    saved = getattr(getattr(streams, "in_", None), "targetfd_save", None)
+    if saved is not None:
+        with open(os.devnull, "rb") as empty:
+            os.dup2(empty.fileno(), saved)
+
+
+@contextmanager
+def terminal_muted(config: pytest.Config) -> Iterator[None]:
+    """Inside the block nobody writes to the terminal by way of pytest's reporter.
+
+    ``--setup-show`` and live logging do, for each run of a test.
+    """
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None:
+        yield
+        return
+    writer = reporter._tw
+    reporter._tw = TerminalWriter(io.StringIO())
+    try:
+        yield
+    finally:
+        reporter._tw = writer
 
 
 def drain_capture(config: pytest.Config) -> None:
@@ -189,8 +221,6 @@ def has_time_limit(item: pytest.Item) -> bool:
 
 def render(longrepr: Any, *, markup: bool) -> str:
     """Give a failure's representation as text, with colours if asked."""
-    import io
-
     if longrepr is None or not hasattr(longrepr, "toterminal"):
         return "" if longrepr is None else str(longrepr)
     stream = io.StringIO()
@@ -198,3 +228,26 @@ def render(longrepr: Any, *, markup: bool) -> str:
     writer.hasmarkup = markup
     longrepr.toterminal(writer)
     return stream.getvalue()
+
+
+def is_found_without_arguments(config: pytest.Config) -> bool:
+    """Say whether a run without file arguments has the same root folder and ini file."""
+    from _pytest.config.findpaths import determine_setup
+
+    wanted: dict[str, Any] = {
+        "inifile": None,
+        "override_ini": None,
+        "args": [],
+        "rootdir_cmd_arg": None,
+        "invocation_dir": config.invocation_params.dir,
+    }
+    known = inspect.signature(determine_setup).parameters
+    found = determine_setup(**{name: wanted[name] for name in known if name in wanted})
+    return (found[0], found[1]) == (config.rootpath, config.inipath)
+
+
+def native_ini_value(config: pytest.Config, name: str) -> Any:
+    """Give what a native TOML table has under `name`, unconverted: a number stays a number."""
+    table: Any = getattr(config, "_inicfg", None) or config.inicfg
+    entry = table.get(name)
+    return getattr(entry, "value", entry)

@@ -32,12 +32,13 @@ class Progress:
 
         def told(trial: TrialRecord, done: int, total: int) -> bool:
             nonlocal last, bad
+            stop = stops(trial)
             bad += trial.bad
             now = time.monotonic()
             if now - started >= _PATIENCE and now - last >= _INTERVAL and done < total:
                 last = now
                 self._write(f"{item.name}: {done}/{total} trials, {bad} bad")
-            return not stops(trial)
+            return not stop
 
         return told
 

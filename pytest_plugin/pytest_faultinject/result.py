@@ -12,8 +12,8 @@ import pytest
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
-from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import TestRecord, TrialRecord
+from pytest_faultinject.stacks import cut_stacks
 from pytest_faultinject.words import colours_of, place_of, plural, replay_line
 
 ATTRIBUTE = "faultinject"
@@ -23,12 +23,12 @@ ATTRIBUTE = "faultinject"
 SHOWN_TRACEBACKS = 3
 
 
-def attach(report: pytest.TestReport, record: TestRecord) -> None:
+def attach(report: pytest.TestReport, record: TestRecord, config: pytest.Config) -> None:
     """Put a record on the call's report; bad trials make it a failure."""
     setattr(report, ATTRIBUTE, record.as_plain())
     if record.bad:
         report.outcome = "failed"
-        report.longrepr = SweepRepr(record)
+        report.longrepr = SweepRepr(record, config)
 
 
 def attach_no_replay(report: pytest.TestReport, record: TestRecord) -> None:
@@ -47,16 +47,16 @@ def record_of(report: pytest.TestReport) -> TestRecord | None:
 class SweepRepr(TerminalRepr):
     """What stands under FAILURES for a test whose error paths are wrong."""
 
-    def __init__(self, record: TestRecord, *, everything: bool = False) -> None:
+    def __init__(self, record: TestRecord, config: pytest.Config) -> None:
         self._record = record
-        self._everything = everything
+        self._config = config
         first = record.bad[0]
-        counts = f"{len(record.bad)} of {plural(len(record.trials), 'trial')} bad"
+        counts = f"{len(record.bad)} bad of {plural(len(record.trials), 'trial')}"
         # The short summary takes its line from here.
         self.reprcrash = ReprFileLocation(
             first.file,
             first.line,
-            f"{counts}: {first.outcome.value.upper()} at {place_of(first)}",
+            f"{first.outcome.value.upper()} at {place_of(first)} ({counts})",
         )
 
     def toterminal(self, tw: TerminalWriter) -> None:
@@ -65,8 +65,9 @@ class SweepRepr(TerminalRepr):
         tw.line("The test passes without faults. With one injected fault:")
         for number, trial in enumerate(record.bad):
             tw.line()
-            full = self._everything or number < SHOWN_TRACEBACKS
+            full = self._config.get_verbosity() >= 2 or number < SHOWN_TRACEBACKS
             _write_trial(tw, trial, full=full)
+            tw.line(f"  replay: {replay_line(trial, record.nodeid, self._config)}")
 
     def __str__(self) -> str:
         import io
@@ -79,18 +80,18 @@ class SweepRepr(TerminalRepr):
 def _write_trial(tw: TerminalWriter, trial: TrialRecord, *, full: bool) -> None:
     word = trial.outcome.value.upper()
     tw.write(word, bold=True, **colours_of(trial.outcome))
-    tw.line(f" {trial.capability} failed at {place_of(trial)}{_which_hit(trial)}")
-    if trial.error and trial.outcome is not Outcome.RECOVERED:
+    tw.line(f" with a {trial.capability} fault at {place_of(trial)}{_which_hit(trial)}")
+    if trial.error and not any(line.endswith(trial.error) for line in trial.details):
         tw.line(f"  {trial.error}")
-    for line in (*trial.leaks, *trial.details):
-        label = "left behind: " if line in trial.leaks else ""
-        tw.line(f"  {label}{line}")
+    for line in trial.leaks:
+        tw.line(f"  left behind: {line}")
+    for line in trial.details:
+        tw.line(f"  {line}")
     if full:
-        for line in trial.text.rstrip().splitlines():
-            tw.line(f"  | {line}")
+        for line in cut_stacks(trial.text).rstrip().splitlines():
+            tw.line(f"  | {line}".rstrip())
         for line in trial.output.rstrip().splitlines():
-            tw.line(f"  > {line}")
-    tw.line(f"  replay: {replay_line(trial)}")
+            tw.line(f"  > {line}".rstrip())
 
 
 def _which_hit(trial: TrialRecord) -> str:

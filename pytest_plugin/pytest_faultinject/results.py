@@ -37,7 +37,7 @@ class Results:
         parts = [f"faultinject: {', '.join(names)}", f"isolation {setup.isolation}"]
         if setup.jobs > 1:
             parts.append(f"{setup.jobs} jobs")
-        if setup.random_seed:
+        if setup.shows_seed:
             parts.append(f"seed {settings.seed}")
         if settings.shard is not None:
             parts.append(f"shard {settings.shard.index}/{settings.shard.count}")
@@ -53,8 +53,7 @@ class Results:
             return
         if record.bad:
             # A report that came from another process has lost everything but text.
-            everything = self._config.get_verbosity() >= 2
-            report.longrepr = SweepRepr(record, everything=everything)
+            report.longrepr = SweepRepr(record, self._config)
         if not hasattr(self._config, "workerinput"):
             self._records.append(record)
 

@@ -24,7 +24,7 @@ from faultinject.campaign.scope import Scope
 from faultinject.campaign.settings import Settings
 from faultinject.campaign.site import Identity
 from faultinject.errors import FaultInjectError
-from pytest_faultinject.options import OPTIONS, read_value, refusal
+from pytest_faultinject.options import OPTIONS, read_text, read_value, refusal
 
 PHASES = ("call", "setup", "teardown")
 
@@ -44,7 +44,7 @@ class Setup:
         update_known: write that file anew at the end.
         json_paths: where the JSON report goes.
         term: whether there is a section at the end.
-        random_seed: whether the seed was drawn, not given.
+        shows_seed: whether trials are random, so that their seed matters.
     """
 
     settings: Settings
@@ -57,7 +57,7 @@ class Setup:
     update_known: bool
     json_paths: tuple[Path, ...]
     term: bool
-    random_seed: bool
+    shows_seed: bool
 
 
 def read_setup(config: pytest.Config) -> Setup:
@@ -80,12 +80,11 @@ def _read(config: pytest.Config) -> Setup:
     token = None
     if values["replay"] is not None:
         token = parse_token(values["replay"], option=names["replay"])
-        _apply_token(values, token)
+        _apply_token(values, names, token)
     choice = choose_spec(values["spec"] or (), option=names["spec"])
     jobs = _jobs(values["jobs"], names["jobs"])
     isolation = choose_isolation(values["isolation"], jobs=jobs, option=names["isolation"])
     phases = _phases(values["phases"], names["phases"])
-    seed, drawn = _seed(config, values["seed"])
     settings = Settings(
         swept=choice.swept,
         random=choice.random,
@@ -96,7 +95,7 @@ def _read(config: pytest.Config) -> Setup:
             option=names["source"],
         ),
         hits=Hits.parse(values["hits"], option=names["hits"]),
-        identity=Identity(values["identity"]),
+        identity=_identity(values["identity"], names["identity"]),
         persistent=bool(values["persistent"]),
         strict=bool(values["strict"]),
         limit=values["max"],
@@ -105,8 +104,8 @@ def _read(config: pytest.Config) -> Setup:
         else Shard.parse(values["shard"], option=names["shard"]),
         timeout=values["timeout"],
         trials=values["trials"],
-        seed=seed,
-        token_options=_token_options(values),
+        seed=_seed(config, values["seed"]),
+        token_options=_token_options(values) if token is None else token.options,
     )
     known_path, known = _known(config, values, names)
     json_paths, term = _reports(config, values["report"] or ["term"], names["report"])
@@ -121,7 +120,7 @@ def _read(config: pytest.Config) -> Setup:
         bool(values["update-known"]),
         json_paths,
         term,
-        drawn and bool(choice.random),
+        bool(choice.random),
     )
 
 
@@ -137,24 +136,28 @@ def _token_options(values: Mapping[str, Any]) -> dict[str, str]:
             spec for spec in values["spec"] or () if ":" in spec and "probability" not in spec
         ),
         "strict": "Y" if values["strict"] else "",
+        "timeout": "" if values["timeout"] is None else f"{values['timeout']:g}",
     }
     return {name: value for name, value in carried.items() if value}
 
 
-def _apply_token(values: dict[str, Any], token: Token) -> None:
+def _apply_token(values: dict[str, Any], names: dict[str, str], token: Token) -> None:
     """Let a token decide what it carries; the options it does not carry stay."""
-    for name in ("source", "omit", "spec"):
-        if name in token.options:
-            values[name] = token.options[name].split("\n")
-    for name in ("phases", "identity"):
-        if name in token.options:
-            values[name] = token.options[name]
-    values["strict"] = values["strict"] or "strict" in token.options
+    carried: dict[str, Any] = {
+        name: text.split("\n") if name in ("source", "omit", "spec") else text
+        for name, text in token.options.items()
+        if name in ("source", "omit", "spec", "phases", "identity")
+    }
     if isinstance(token, RandomToken):
-        values["spec"] = [token.spec]
-        values["seed"] = token.seed
-    elif "spec" not in token.options:
-        values["spec"] = [token.capability]
+        carried.update(spec=[token.spec], seed=token.seed)
+    else:
+        carried.setdefault("spec", [token.capability])
+    if "strict" in token.options:
+        carried["strict"] = True
+    if "timeout" in token.options and values["timeout"] is None:
+        carried["timeout"] = read_text("timeout", token.options["timeout"], names["replay"])
+    values.update(carried)
+    names.update(dict.fromkeys(carried, names["replay"]))
 
 
 def _jobs(text: str, where: str) -> int:
@@ -178,13 +181,20 @@ def _phases(text: str, where: str) -> frozenset[str]:
     return frozenset(phases)
 
 
-def _seed(config: pytest.Config, given: int | None) -> tuple[int, bool]:
+def _identity(text: str, where: str) -> Identity:
+    try:
+        return Identity(text)
+    except ValueError:
+        raise refusal(where, text, f"one of {', '.join(item.value for item in Identity)}") from None
+
+
+def _seed(config: pytest.Config, given: int | None) -> int:
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if given is not None:
-        return given, False
+        return given
     if worker is not None and "faultinject_seed" in worker:
-        return int(worker["faultinject_seed"]), True
-    return random.SystemRandom().getrandbits(32), True
+        return int(worker["faultinject_seed"])
+    return random.SystemRandom().getrandbits(32)
 
 
 def _known(
@@ -193,9 +203,12 @@ def _known(
     update = bool(values["update-known"])
     if values["known"] is None:
         if update:
-            raise refusal(names["update-known"], True, "--fail-alloc-known=FILE as well")
+            raise pytest.UsageError(
+                f"{names['update-known']}: there is no file to write. "
+                "Give --fail-alloc-known=FILE as well."
+            )
         return None, KnownProblems()
-    path = _path(config, values["known"])
+    path = _path(config, values["known"], names["known"])
     if update and not path.exists():
         _require_folder(path, names["known"])
         return path, KnownProblems()
@@ -210,7 +223,7 @@ def _reports(config: pytest.Config, texts: list[str], where: str) -> tuple[tuple
         if text == "term":
             term = True
         elif kind == "json" and colon and rest:
-            path = _path(config, rest)
+            path = _path(config, rest, where)
             _require_folder(path, where)
             paths.append(path)
         else:
@@ -218,8 +231,11 @@ def _reports(config: pytest.Config, texts: list[str], where: str) -> tuple[tuple
     return tuple(paths), term
 
 
-def _path(config: pytest.Config, text: str) -> Path:
-    return Path(config.invocation_params.dir, text)
+def _path(config: pytest.Config, text: str, where: str) -> Path:
+    """Start at the ini file's folder for what it says, else where pytest was started."""
+    if where.startswith("-") or config.inipath is None:
+        return config.invocation_params.dir / text
+    return config.inipath.parent / text
 
 
 def _require_folder(path: Path, where: str) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
 
 from faultinject.campaign.armable import Armable
 from faultinject.campaign.evidence import RunResult
+from faultinject.campaign.isolation import KEPT_BYTES
 from faultinject.campaign.propagation import describe, is_propagated
 from faultinject.campaign.scope import Scope
 from pytest_faultinject import private
@@ -39,12 +40,22 @@ class Run:
         self.errors: list[tuple[str, BaseException]] = []
         self.broken: list[str] = []
         self.seconds = 0.0
+        self._is_armed = False
 
     def armed(self, phase: str) -> AbstractContextManager[None]:
         """Give the block in which this phase's calls fail, if they do."""
-        if self.arm is None or phase not in self.phases:
-            return nullcontext()
-        return self.arm.armed()
+        if self.arm is None or phase not in self.phases or self._is_armed:
+            return nullcontext()  # or a fixture that another one, or the body, asks for
+        return self._armed_once(self.arm)
+
+    @contextmanager
+    def _armed_once(self, arm: Armable) -> Iterator[None]:
+        self._is_armed = True
+        try:
+            with arm.armed():
+                yield
+        finally:
+            self._is_armed = False
 
     @contextmanager
     def body(self, item: pytest.Item) -> Iterator[None]:
@@ -78,21 +89,62 @@ class Run:
         return each_example(item, self.arm.begin if self.arm is not None else lambda: None)
 
 
+class AsCollected:
+    """An item as it was before its clean run, which may change it; made at that time.
+
+    A test adds properties and marks to its own item, and a doctest clears its names.
+    """
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+        self._names: dict[str, Any] | None = getattr(getattr(item, "dtest", None), "globs", None)
+        self._before = self._now()
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Inside the block the item is as it was then; afterwards as it is now."""
+        now = self._now()
+        self._set(*self._before)
+        try:
+            yield
+        finally:
+            self._set(*now)
+
+    def _now(self) -> tuple[list[tuple[str, object]], list[pytest.Mark], dict[str, Any]]:
+        return self._item.user_properties[:], self._item.own_markers[:], dict(self._names or {})
+
+    def _set(
+        self,
+        properties: list[tuple[str, object]],
+        marks: list[pytest.Mark],
+        names: dict[str, Any],
+    ) -> None:
+        self._item.user_properties[:], self._item.own_markers[:] = properties, marks
+        if self._names is not None:
+            self._names.clear()
+            self._names.update(names)
+
+
 class ItemSubject:
     """Runs one pytest item, as often as it is asked to.
 
     Args:
         item: the item; its wider fixtures are set up already.
+        collected: the item as it was before its clean run.
         enter: tells the plugin's hooks which run is going on.
         phases: the phases in which calls fail: call, setup, teardown.
         raises: exception types that may answer a failure.
         scope: whose code is under test.
         markup: whether tracebacks are rendered in colour.
+        interactive: whether a debugger may stop in the run.
+        let_through: exceptions that end the whole campaign, not just a run: where
+            nothing is between the run and somebody who presses Ctrl-C.
     """
 
     def __init__(
         self,
         item: pytest.Item,
+        collected: AsCollected,
         enter: Callable[[Run | None], None],
         *,
         phases: frozenset[str],
@@ -100,14 +152,17 @@ class ItemSubject:
         scope: Scope | None = None,
         markup: bool = False,
         interactive: bool = False,
+        let_through: tuple[type[BaseException], ...] = (),
     ) -> None:
         self._item = item
+        self._collected = collected
         self._enter = enter
         self._phases = phases
         self._raises = raises
         self._scope = scope or Scope()
         self._markup = markup
         self._interactive = interactive
+        self._let_through = let_through
         self._failures: list[tuple[str, Any]] = []
         self._text = ""
 
@@ -117,19 +172,25 @@ class ItemSubject:
         if arm is not None:
             self._failures, self._text = [], ""
         mark("setup")
-        try:
-            with self._as_inner_run(run, explained=arm is not None):
+        interrupt: BaseException | None = None
+        with self._as_inner_run(run, explained=arm is not None):
+            try:
                 self._item.ihook.pytest_runtest_protocol(
                     item=self._item, nextitem=self._item.parent
                 )
-        except BaseException as error:
-            return self._interrupted(run, error)
-        return self._result(run)
+            except self._let_through:
+                raise
+            except BaseException as error:
+                # pytest tears nothing down after pytest.exit() or KeyboardInterrupt.
+                interrupt = error
+                mark("teardown")
+                with suppress(BaseException):
+                    private.tear_down(self._item)
+        return self._result(run) if interrupt is None else self._interrupted(run, interrupt)
 
     @contextmanager
     def _as_inner_run(self, run: Run, *, explained: bool) -> Iterator[None]:
         item = self._item
-        properties, markers = item.user_properties[:], item.own_markers[:]
         private.forget_run(item)
         overrides: dict[str, Any] = {
             "pytest_runtest_logstart": _QUIET,
@@ -137,17 +198,22 @@ class ItemSubject:
             "pytest_runtest_logreport": lambda report: run.reports.append(report),
             "pytest_warning_recorded": _QuietHistoric(),
         }
+        terminal: AbstractContextManager[None] = nullcontext()
         if not self._interactive:
+            terminal = private.terminal_muted(item.config)
             overrides["pytest_exception_interact"] = _QUIET
             self._postpone_tracebacks(explained)
         self._enter(run)
         try:
-            with private.hooks_relayed(item.session, overrides):
+            with (
+                self._collected.again(),
+                private.hooks_relayed(item.session, overrides),
+                terminal,
+            ):
                 yield
         finally:
             self._enter(None)
             item.__dict__.pop("repr_failure", None)
-            item.user_properties[:], item.own_markers[:] = properties, markers
             private.forget_run(item)
 
     def _postpone_tracebacks(self, keep: bool) -> None:
@@ -171,18 +237,13 @@ class ItemSubject:
             return result
         skipped = [report for report in bad if report.skipped]
         leaves = [(when, leaf) for when, error in run.errors for leaf in unwrap(error)]
-        result.error = describe(leaves[0][1]) if leaves else _reason(bad[0])
+        wrong = [leaf for when, leaf in leaves if not self._is_propagated(when, leaf)]
+        result.error = _reason(bad[0])
         if skipped:
-            result.error = f"skipped: {_reason(skipped[0])}"
-        result.propagated = (
-            bool(leaves)
-            and not skipped
-            and all(
-                when in self._phases
-                and is_propagated(leaf, raises=self._raises, under_test=self._scope.covers)
-                for when, leaf in leaves
-            )
-        )
+            result.error = _reason(skipped[0])
+        elif leaves:
+            result.error = describe(wrong[0] if wrong else leaves[0][1])
+        result.propagated = bool(leaves) and not wrong and not skipped
         self._failures += [
             (report.when, report.longrepr)
             for report in bad
@@ -190,10 +251,15 @@ class ItemSubject:
         ]
         return result
 
-    def _interrupted(self, run: Run, error: BaseException) -> RunResult:
-        import traceback
+    def _is_propagated(self, when: str, error: BaseException) -> bool:
+        return when in self._phases and is_propagated(
+            error, raises=self._raises, under_test=self._scope.covers
+        )
 
-        self._text = "".join(traceback.format_exception(error))
+    def _interrupted(self, run: Run, error: BaseException) -> RunResult:
+        if run.arm is not None:
+            excinfo = pytest.ExceptionInfo.from_exception(error)
+            self._failures.append(("call", (excinfo, self._item.repr_failure)))
         result = RunResult(passed=False, error=describe(error), broken=run.broken)
         result.duration = run.seconds
         return result
@@ -224,17 +290,21 @@ class _QuietHistoric:
 
 def _reason(report: pytest.TestReport) -> str:
     longrepr: Any = report.longrepr
+    if hasattr(report, "wasxfail"):
+        return f"xfailed: {str(report.wasxfail).removeprefix('reason: ')}"
     if isinstance(longrepr, tuple):
-        return str(longrepr[2]).removeprefix("Skipped: ")
+        return f"skipped: {str(longrepr[2]).removeprefix('Skipped: ')}"
     text = str(longrepr or "").strip()
     return text.splitlines()[-1] if text else report.outcome
 
 
 def _captured(reports: list[pytest.TestReport]) -> str:
-    """Give what the run printed, once, from the report that has it all."""
+    """Give the last of what the run printed, once, from the report that has it all."""
     longest = max(reports, key=lambda report: len(report.sections), default=None)
     if longest is None:
         return ""
     return "".join(
-        f"{'-' * 10} {title} {'-' * 10}\n{text}" for title, text in longest.sections if text
+        f"{'-' * 10} {title} {'-' * 10}\n{text[-KEPT_BYTES:]}"
+        for title, text in longest.sections
+        if text
     )

@@ -59,29 +59,42 @@ def _write_trials(tr: pytest.TerminalReporter, records: list[TestRecord]) -> Non
             tr.write(f"{trial.outcome.value.upper():<11}", **_markup(trial.outcome))
             tr.line(f" {_headline(trial)}")
             if tr.config.get_verbosity() >= 2:
-                tr.line(f"              {replay_line(trial)}")
+                tr.line(f"              {replay_line(trial, record.nodeid, tr.config)}")
 
 
 def _write_bad(tr: pytest.TerminalReporter, records: list[TestRecord]) -> None:
     """With ``--tb=no`` nothing else would say how to run a bad trial again."""
-    for trial in (trial for record in records for trial in record.bad):
-        tr.write(f"{trial.outcome.value.upper():<11}", **_markup(trial.outcome))
-        tr.line(f" {_headline(trial)}")
-        tr.line(f"            {replay_line(trial)}")
+    for record in records:
+        for trial in record.bad:
+            tr.write(f"{trial.outcome.value.upper():<11}", **_markup(trial.outcome))
+            tr.line(f" {_headline(trial)}")
+            tr.line(f"            {replay_line(trial, record.nodeid, tr.config)}")
 
 
 def _headline(trial: TrialRecord) -> str:
     hit = f", hit {trial.hit}" if trial.hit > 1 else ""
     known = " (known)" if trial.known else ""
-    error = f": {trial.error}" if trial.error else ""
-    return f"{trial.capability} at {place_of(trial)}{hit}{known}{error}"
+    reason = _reason(trial)
+    tail = f": {reason}" if reason else ""
+    return f"{trial.capability} at {place_of(trial)}{hit}{known}{tail}"
+
+
+def _reason(trial: TrialRecord) -> str | None:
+    """Give the one line that says best why the outcome is what it is."""
+    if trial.outcome is Outcome.LEAKED:
+        more = f" (and {len(trial.leaks) - 1} more)" if len(trial.leaks) > 1 else ""
+        return f"left behind: {trial.leaks[0]}{more}"
+    damage = trial.outcome in (Outcome.CORRUPTED, Outcome.UNRAISABLE)
+    if trial.details and (damage or not trial.error):
+        return trial.details[0]
+    return trial.error
 
 
 def _write_hints(tr: pytest.TerminalReporter, records: list[TestRecord], setup: Setup) -> None:
-    if records and not any(record.sites for record in records):
+    if records and not any(record.sites or record.trials for record in records):
         tr.write_line(
-            "No call site was found, so nothing was failed. Is the code under test named? "
-            "See --fail-alloc-source.",
+            "No test reached a call site that can fail, so there was no trial. What is under "
+            "test is said by --fail-alloc-source and --fail-alloc-spec.",
             yellow=True,
         )
     if not records:
@@ -93,8 +106,8 @@ def _write_hints(tr: pytest.TerminalReporter, records: list[TestRecord], setup: 
         for note in record.notes:
             tr.write_line(f"{typed_node_id(tr.config, record.nodeid)}: {note}", yellow=True)
         for outcome, meaning in (
-            (Outcome.DIVERGED, "failed before their fault struck"),
-            (Outcome.NOT_REACHED, "never reached their call site"),
+            (Outcome.DIVERGED, "failed before the fault struck"),
+            (Outcome.NOT_REACHED, "never reached the call site"),
         ):
             missed = [trial for trial in record.trials if trial.outcome is outcome and trial.hit]
             if missed:

@@ -72,7 +72,11 @@ def run_campaign(
         order: options that settle the order of tests.
     """
     result = pytester.runpytest_subprocess(
-        "--fail-alloc", f"--fail-alloc-report=json:{REPORT}", *order, *arguments
+        "--fail-alloc",
+        "--fail-alloc-report=term",
+        f"--fail-alloc-report=json:{REPORT}",
+        *order,
+        *arguments,
     )
     return campaign_of(pytester, result)
 

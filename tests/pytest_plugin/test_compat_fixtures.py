@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from campaigns import JOURNAL, children_of, read_journal, run_campaign
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 def test_wide_fixtures_are_built_once_and_narrow_ones_for_every_run(
     pytester: pytest.Pytester,

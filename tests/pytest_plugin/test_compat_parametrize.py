@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from campaigns import run_campaign
+from projects import paste
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 AWKWARD = {
     "escaped ids": ["größe-\u6f22\u5b57 [z] a/b"],
@@ -25,27 +23,6 @@ RAW = """
     [pytest]
     disable_test_id_escaping_and_forfeit_all_rights_to_community_support = true
 """
-
-
-def paste(line: str, folder: Path) -> str:
-    """Run a line of a report as a shell would, and give what it prints."""
-    environment = {
-        **os.environ,
-        "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
-        # Only what the line needs: it starts faster.
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTEST_PLUGINS": "pytest_faultinject.plugin",
-    }
-    finished = subprocess.run(
-        ["/bin/sh", "-c", line],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return finished.stdout + finished.stderr
 
 
 @pytest.mark.parametrize("kind", AWKWARD)
@@ -76,7 +53,7 @@ def test_the_replay_line_of_any_parameter_id_works_when_pasted_into_a_shell(
     lines = [line for line in campaign.result.outlines if line.startswith("  replay: ")]
     assert len(lines) == len(ids)
     for number, line in enumerate(lines):
-        printed = paste(line.removeprefix("  replay: "), pytester.path)
+        printed = paste(line.removeprefix("  replay: "), pytester.path).stdout
         assert "1 test, 1 call site, 1 trial: 1 failed" in printed, line
         assert f"AssertionError: number {number}\n" in printed, line
 
@@ -135,5 +112,5 @@ def test_a_replay_line_works_for_a_test_below_a_folder_and_from_that_folder(
 
     (line,) = (line for line in campaign.result.outlines if line.startswith("  replay: "))
     for place in (pytester.path, folder):
-        printed = paste(line.removeprefix("  replay: "), place)
+        printed = paste(line.removeprefix("  replay: "), place).stdout
         assert "1 test, 1 call site, 1 trial: 1 failed" in printed, place

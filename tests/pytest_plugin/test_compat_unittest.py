@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from campaigns import JOURNAL, children_of, read_journal, run_campaign
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 def test_every_trial_of_a_test_case_gets_a_fresh_instance_and_its_set_up_and_tear_down(
     pytester: pytest.Pytester,
@@ -194,3 +196,36 @@ def test_an_async_test_case_runs_in_a_fresh_loop_in_every_trial(
     assert campaign.outcomes(f"{case}::test_recovers_in_another_task") == ["recovered"] * 3
     assert campaign.all_run_twice
     campaign.result.assert_outcomes(passed=2)
+
+
+def test_a_trial_with_many_errors_leaves_none_of_them_to_its_clean_re_run(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        test_many="""
+        import unittest
+
+        import faultinject as fi
+
+
+        class TestMany(unittest.TestCase):
+            def setUp(self):
+                self.item = None
+                self.addCleanup(lambda: self.assertTrue(self.item, "cleanup"))
+                self.addCleanup(lambda: self.assertTrue(self.item, "cleanup before it"))
+
+            def tearDown(self):
+                self.assertTrue(self.item, "tearDown")
+                fi.kfree(self.item)
+
+            def test_takes(self):
+                self.item = fi.kmalloc(64, fi.GFP_KERNEL)
+                self.assertTrue(self.item, "body")
+        """
+    )
+
+    campaign = run_campaign(pytester)
+
+    # A re-run that inherits an error would be "corrupted".
+    assert campaign.outcomes("test_many.py::TestMany::test_takes") == ["failed", "failed"]
+    assert campaign.all_run_twice
