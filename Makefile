@@ -2,10 +2,12 @@
 #
 # Settings:  PYTHON=python3.12        the interpreter that makes the virtual environment
 #            VENV=.venv-3.12          where that environment lives
+#            JOBS=1                   how many processes run the tests; auto is one per core
 #            PYTEST_ARGS="-k slab -x" what `make test` passes to pytest
 
 VENV ?= .venv
 PYTEST_ARGS ?=
+JOBS ?= auto
 
 # The first interpreter on PATH that is new enough. A version manager's stand-in that does not
 # run counts as absent. Looked up only when an environment must be made.
@@ -23,7 +25,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(stamp) ## Run the tests
-	$(bin)/pytest $(PYTEST_ARGS)
+	$(bin)/pytest -n $(JOBS) $(PYTEST_ARGS)
 
 check: $(stamp) ## Lint, formatting, types
 	$(bin)/ruff check .

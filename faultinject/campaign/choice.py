@@ -86,12 +86,14 @@ def choose_by_value(value: str | Iterable[str] | None) -> Choice:
     """Read the ``capabilities`` argument of ``sweep``: a SPEC, several, or None for all."""
     if value is None:
         return choose()
-    texts = [value] if isinstance(value, str) else list(value) if _several(value) else []
-    if not texts:
-        raise UsageError(
-            "no capability is named",
-            value=value,
-            where="capabilities",
-            cure="Name one, or leave the argument out for all",
-        )
-    return choose(texts, option="capabilities")
+    texts = [value] if isinstance(value, str) else value
+    if isinstance(texts, Iterable):
+        texts = list(texts)
+        if texts and all(isinstance(text, str) for text in texts):
+            return choose(texts, option="capabilities")
+    raise UsageError(
+        "no capability is named",
+        value=value,
+        where="capabilities",
+        cure="Give a SPEC or a list of them, or leave the argument out for all",
+    )

@@ -27,6 +27,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
+from faultinject.campaign.inherited import (
+    ChildSignal,
+    flush_streams,
+    leave_coverage,
+    leave_input,
+    leave_positions,
+    leave_process,
+    redirect_descriptors,
+)
 from faultinject.errors import UsageError
 
 if sys.platform != "win32":
@@ -143,16 +152,6 @@ class _Child:
     hung: bool = False
 
 
-def redirect_descriptors(out: int, err: int) -> None:
-    """Point the process's standard output and error at two files."""
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            # What a crash cuts off is at most a line.
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-
-
 class Fork:
     """Runs each task in a forked child of this process.
 
@@ -169,6 +168,7 @@ class Fork:
     ) -> None:
         self._jobs = jobs
         self._redirect = redirect
+        self._child_signal = ChildSignal()
 
     def run(self, tasks: Iterable[Task], *, timeout: float) -> Iterator[Ended]:
         """Fork a child per task; see `Isolation.run`.
@@ -179,6 +179,7 @@ class Fork:
         waiting = enumerate(tasks)
         more = True
         selector = selectors.DefaultSelector()
+        self._child_signal.set_aside()
         try:
             while more or running:
                 while more and len(running) < self._jobs:
@@ -200,10 +201,11 @@ class Fork:
             for child in running.values():
                 self._finish(selector, child)
             selector.close()
+            self._child_signal.put_back(missed=True)
 
     def _start(self, index: int, task: Task, timeout: float) -> _Child:
         # Else the child writes out once more what waits here to be written.
-        _flush_streams()
+        flush_streams()
         read, write = os.pipe()
         out, err, dump = (_scratch_file() for _ in range(3))
         now = time.monotonic()
@@ -226,8 +228,11 @@ class Fork:
             with contextlib.suppress(OSError):
                 os.setpgid(0, 0)
             pid, pipe = os.getpid(), _out_of_the_way(write)
+            self._child_signal.put_back()
             self._redirect(out, err)
-            _leave_input()
+            leave_input()
+            leave_positions()
+            leave_coverage()
             # Collections then look only at what the trial itself makes. Others would write
             # to every object that the parent made, and so copy every page.
             gc.freeze()
@@ -240,14 +245,14 @@ class Fork:
                     _send(pipe, b"P" + phase.encode())
 
             payload = task(mark)
-            _flush_streams()
+            flush_streams()
             if os.getpid() == pid:  # not a fork of the test's that came back to us
                 _send(pipe, b"R" + json.dumps(payload).encode())
                 status = 0
         except BaseException:
             os.write(err, traceback.format_exc().encode(errors="replace"))
         finally:
-            os._exit(status)
+            leave_process(status)
 
     def _wait(
         self, selector: selectors.BaseSelector, running: dict[int, _Child], timeout: float
@@ -282,7 +287,7 @@ class Fork:
             os.killpg(child.pid, signal.SIGKILL)
         with contextlib.suppress(OSError):
             os.kill(child.pid, signal.SIGKILL)
-        _, status = os.waitpid(child.pid, 0)
+        status = _wait_for(child.pid)
         while _receive(child, 0.0):
             pass
         for descriptor in (child.pipe, child.pidfd):
@@ -304,13 +309,6 @@ class Fork:
         )
 
 
-def _flush_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        # Whatever the test has put in their place, and in whatever state it is.
-        with contextlib.suppress(Exception):
-            stream.flush()
-
-
 def _scratch_file() -> BinaryIO:
     if hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
@@ -325,18 +323,19 @@ def _pidfd(pid: int) -> int:
     return -1
 
 
+def _wait_for(pid: int) -> int | None:
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return None  # a thread of the user's waits for every child, and was quicker
+
+
 def _has_ended(pid: int) -> bool:
     flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    return os.waitid(os.P_PID, pid, flags) is not None
-
-
-def _leave_input() -> None:
-    """Read nothing that is meant for the parent: a terminal would stop the child for it."""
-    with contextlib.suppress(OSError):
-        empty = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(empty, 0)
-        if empty:
-            os.close(empty)
+    try:
+        return os.waitid(os.P_PID, pid, flags) is not None
+    except ChildProcessError:
+        return True
 
 
 def _out_of_the_way(descriptor: int) -> int:
@@ -400,10 +399,12 @@ def _tail(file: BinaryIO) -> str:
         return file.read().decode(errors="replace")
 
 
-def _in_words(status: int, child: _Child) -> str:
+def _in_words(status: int | None, child: _Child) -> str:
     if child.hung:
         where = _PHASES.get(child.phase, f"in the phase {child.phase!r}")
         return f"did not end in {child.timeout:g} seconds ({where})"
+    if status is None:
+        return "ended without a report, and somebody else learned how"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:

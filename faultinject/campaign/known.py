@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.outcome import Outcome, Verdict
 from faultinject.campaign.record import TrialRecord
 from faultinject.campaign.replay import PlannedToken, parse_token
 from faultinject.errors import UsageError
@@ -31,8 +31,9 @@ _Key = tuple[str, str, str, str, int, str]
 class KnownProblems:
     """The lines of one file, and which of them this run has met again."""
 
-    def __init__(self, keys: Iterable[_Key] = ()) -> None:
-        self._keys = set(keys)
+    def __init__(self, lines: Iterable[tuple[_Key, str]] = ()) -> None:
+        self._lines = list(lines)
+        self._keys = {key for key, _ in self._lines}
         self._met: set[_Key] = set()
 
     @classmethod
@@ -52,19 +53,19 @@ class KnownProblems:
                 where=f"{option}: {error}",
                 cure="Make it with --fail-alloc-update-known",
             ) from None
-        keys = []
+        lines = []
         for number, line in enumerate(text.splitlines(), 1):
             stripped = line.strip()
             if stripped and not stripped.startswith("#"):
-                keys.append(_read_line(stripped, f"{path}:{number}"))
-        return cls(keys)
+                lines.append((_read_line(stripped, f"{path}:{number}"), stripped))
+        return cls(lines)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def mark_trial(self, trial: TrialRecord) -> None:
-        """Mark a trial as known if it is bad and listed."""
-        if trial.bad:
+        """Mark a trial as known if it is bad and listed; marking it again changes nothing."""
+        if trial.verdict is Verdict.BAD:
             key = _key_of(trial.outcome.value, trial.replay)
             if key in self._keys:
                 trial.known = True
@@ -75,14 +76,24 @@ class KnownProblems:
         names = set(tests)
         return sum(1 for key in self._keys - self._met if key[-1] in names)
 
+    def of_others(self, tests: Iterable[str]) -> list[str]:
+        """Give the lines about tests that are not among these, as they are written."""
+        names = set(tests)
+        return [line for key, line in self._lines if key[-1] not in names]
 
-def write_known(path: Path, trials: Iterable[TrialRecord]) -> int:
+
+def write_known(path: Path, trials: Iterable[TrialRecord], kept: Iterable[str] = ()) -> int:
     """Write the file anew from this run's bad trials, known ones included.
+
+    Args:
+        path: the file.
+        trials: the bad ones.
+        kept: lines that stay, since this run has nothing to say about them.
 
     Returns:
         how many lines it has.
     """
-    lines = sorted({f"{trial.outcome.value} {trial.replay}" for trial in trials})
+    lines = sorted({*kept, *(f"{trial.outcome.value} {trial.replay}" for trial in trials)})
     path.write_text(HEADER + "".join(f"{line}\n" for line in lines), encoding="utf-8")
     return len(lines)
 

@@ -215,9 +215,15 @@ def _read_mode(text: str) -> tuple[str, dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A token's fault in today's census; `moved` says in words what differs."""
+    """A token's fault in today's census.
+
+    Attributes:
+        hits: how often a clean run hits the site today.
+        moved: what differs from the token, in words.
+    """
 
     fault: PlannedFault
+    hits: int
     moved: str = ""
 
 
@@ -242,13 +248,14 @@ def find(token: PlannedToken, reached: Iterable[Reached], shown: Mapping[str, st
             continue
         exact = (site.offset, site.column, site.stack) == (token.offset, token.column, token.stack)
         if exact:
-            return Found(_fault(token, item))
+            return Found(_fault(token, item), item.hits)
         near.append((abs(site.offset - token.offset), abs(site.column - token.column), item))
     if not near:
         return None
     item = min(near, key=lambda entry: entry[:2])[2]
     return Found(
         _fault(token, item),
+        item.hits,
         f"the call site has moved: the token says {token.function}+{token.offset}, "
         f"replayed is the nearest one, line {item.site.line}",
     )

@@ -104,25 +104,39 @@ class Scope:
         *,
         root: str | None = None,
         option: str = "source",
+        omit_option: str = "",
     ) -> Scope:
-        """Read sources and omissions as the options spell them."""
+        """Read sources and omissions as the options spell them.
+
+        Args:
+            sources: see `Source.parse`.
+            omit: likewise.
+            root: the folder that relative paths start from; the current one by default.
+            option: who is asking for the sources, for the error.
+            omit_option: the same of the omissions, if its name is not like the other's.
+        """
+        omitting = omit_option or option.replace("source", "omit")
         base = root or os.getcwd()
         return cls(
             tuple(Source.parse(text, root=base, option=option) for text in sources),
-            tuple(
-                Source.parse(text, root=base, option=option.replace("source", "omit"))
-                for text in omit
-            ),
+            tuple(Source.parse(text, root=base, option=omitting) for text in omit),
         )
 
     def frame_under_test(self, frame: FrameType | None) -> FrameType | None:
-        """Find the nearest frame, from `frame` outwards, that is under test."""
-        if not self.sources and not self.omit:
-            return frame
+        """Find the frame, from `frame` outwards, to which a call belongs.
+
+        That is the nearest one in a source, or `frame` itself where there are no
+        sources; None if there is none, or if it is left out by an omission.
+        """
+        if not self.sources:
+            left_out = self.omit and frame is not None and not self.covers(frame)
+            return None if left_out else frame
         depth = 0
         while frame is not None and depth < MAX_DEPTH:
             if self.covers(frame):
                 return frame
+            if self.omit and self._is_omitted(frame):
+                return None
             frame = caller_frame(frame.f_back) if frame.f_back is not None else None
             depth += 1
         return None
@@ -141,13 +155,25 @@ class Scope:
     def _decide(self, frame: FrameType) -> bool:
         if caller_frame(frame) is not frame:
             return False  # faultinject itself
-        code = frame.f_code
-        where = (
-            str(frame.f_globals.get("__name__", "")),
-            code.co_qualname,
-            code.co_filename,
-            frame.f_lineno or code.co_firstlineno,
-        )
+        where = _where(frame)
         if any(source.covers(*where) for source in self.omit):
             return False
         return not self.sources or any(source.covers(*where) for source in self.sources)
+
+    def _is_omitted(self, frame: FrameType) -> bool:
+        """Say whether a frame is in a source, and in an omission as well."""
+        where = _where(frame)
+        return all(
+            any(source.covers(*where) for source in sources)
+            for sources in (self.sources, self.omit)
+        )
+
+
+def _where(frame: FrameType) -> tuple[str, str, str, int]:
+    code = frame.f_code
+    return (
+        str(frame.f_globals.get("__name__", "")),
+        code.co_qualname,
+        code.co_filename,
+        frame.f_lineno or code.co_firstlineno,
+    )

@@ -121,11 +121,15 @@ def source_of(code: CodeType) -> str:
 
 
 def stack_digest(frame: FrameType) -> int:
-    """Digest the callers of a frame: what tells two ways to one instruction apart."""
+    """Digest the callers of a frame: what tells two ways to one instruction apart.
+
+    Only those inside the body count: who runs the campaign is no part of a site.
+    """
     digest = 1
     outer = frame.f_back
     for _ in range(STACK_FRAMES):
-        outer = caller_frame(outer) if outer is not None else None
+        while outer is not None and caller_frame(outer) is not outer:
+            outer = None if _runs_bodies(outer) else outer.f_back
         if outer is None:
             break
         code = outer.f_code
@@ -133,3 +137,8 @@ def stack_digest(frame: FrameType) -> int:
         digest = zlib.crc32(f"{code.co_qualname}+{line}".encode(), digest)
         outer = outer.f_back
     return digest or 1
+
+
+def _runs_bodies(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__", ""))
+    return module.startswith(("faultinject.campaign.", "pytest_faultinject."))

@@ -19,6 +19,7 @@ from faultinject.campaign.site import (
     source_of,
     stack_digest,
 )
+from faultinject.engine import observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class PlannedFault:
 
 
 class Strike:
-    """An observer that fails the planned call and lets all others pass."""
+    """An observer that fails the planned call, lets all others pass, and then leaves."""
 
     def __init__(self, fault: PlannedFault, watch: Watch) -> None:
         self._fault = fault
@@ -50,6 +51,7 @@ class Strike:
         self._hits = 0
         self._struck = False
         self._last = False
+        self._has_left = False
 
     def eligible_call(
         self, capability: str, size: int, frame: FrameType | None, retry: bool
@@ -65,6 +67,10 @@ class Strike:
 
     def _decide(self, fault: PlannedFault, frame: FrameType | None) -> bool:
         if self._struck and not fault.persistent:
+            if observe.current is self:
+                # Nothing more will happen: from here on a call costs what it costs without us.
+                observe.remove()
+                self._has_left = True
             return False
         under_test = self._watch.site_frame(fault.capability, frame)
         if under_test is None:
@@ -93,3 +99,6 @@ class Strike:
         self._hits = 0
         self._struck = False
         self._last = False
+        if self._has_left:
+            observe.install(self)
+            self._has_left = False

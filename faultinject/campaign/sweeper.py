@@ -29,6 +29,7 @@ from faultinject.campaign.trial import (
     conduct,
     take_census,
 )
+from faultinject.engine.log import injections
 from faultinject.prng import derive
 
 # Told after each trial: the record, how many are done, how many there are.
@@ -195,6 +196,12 @@ class Sweeper:
                 "by a clean run any more; run the campaign again"
             )
             return None
+        if token.hit > found.hits:
+            record.notes.append(
+                f"the token wants hit {token.hit} of its call site, "
+                f"a clean run has {found.hits} now"
+            )
+            return None
         if found.moved:
             record.notes.append(found.moved)
         return self._planned(found.fault)
@@ -227,6 +234,7 @@ class Sweeper:
 
     def _task(self, baseline: Baseline, arm: Armable) -> Task:
         def trial(mark: Mark) -> dict[str, Any]:
+            before = injections.mark()
             try:
                 evidence = conduct(
                     self._subject,
@@ -238,7 +246,7 @@ class Sweeper:
                     strict=self._settings.strict,
                 )
             except Exception as error:  # the code under test broke the run around it
-                evidence = broken_conduct(error)
+                evidence = broken_conduct(error, before)
             return evidence.as_dict()
 
         return trial

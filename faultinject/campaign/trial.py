@@ -78,8 +78,7 @@ def take_census(
     """Run the subject twice without a fault; write down what the first run reaches."""
     census = Census(watch)
     baseline = Baseline()
-    with memory.as_default():
-        random_state = random.getstate()
+    with memory.as_default(), _same_draws() as draw_again:
         before = Snapshot.take(shown)
         lost = UnraisableLog()
         with lost.watching():
@@ -90,7 +89,7 @@ def take_census(
         baseline.reached = to_plain(census.reached())
         baseline.left, baseline.unraisable = dict(left), lost.lines
         baseline.duration = first.duration
-        random.setstate(random_state)
+        draw_again()
         with UnraisableLog().watching():
             baseline.runs_twice = subject.run(None, _as_rerun(mark)).passed
     return baseline
@@ -119,8 +118,7 @@ def conduct(
         mark(phase)
 
     lost = UnraisableLog()
-    with memory.as_default():
-        random_state = random.getstate()
+    with memory.as_default(), _same_draws() as draw_again:
         injected, violated = log.injections.mark(), log.violations.total
         before = Snapshot.take(shown)
         with lost.watching():
@@ -137,7 +135,7 @@ def conduct(
         evidence.leaks = leaks
         evidence.unraisable = _beyond(lost.lines, baseline.unraisable)
         if rerun and baseline.runs_twice and evidence.injected:
-            random.setstate(random_state)
+            draw_again()
             enter("rerun")
             with UnraisableLog().watching():
                 again = subject.run(None, lambda phase: None)
@@ -150,10 +148,15 @@ def conduct(
     return evidence
 
 
-def broken_conduct(error: BaseException) -> Evidence:
-    """Give the evidence of a trial in which the code under test broke the run around it."""
+def broken_conduct(error: BaseException, before: int) -> Evidence:
+    """Give the evidence of a trial in which the code under test broke the run around it.
+
+    Args:
+        error: what came out of the run.
+        before: the mark of the log of injections when the trial began.
+    """
     evidence = Evidence(phase="done", complete=True)
-    evidence.injected = [_plain_injection(item) for item in log.injections.since(0)[-1:]]
+    evidence.injected = [_plain_injection(item) for item in log.injections.since(before)]
     evidence.error = f"{type(error).__name__} outside the test's own phases: {error}"
     evidence.text = "".join(traceback.format_exception(error))
     return evidence
@@ -180,6 +183,23 @@ class ColdMemory:
                 yield
         finally:
             mm_memory.witnesses = witnesses
+
+
+@contextmanager
+def _same_draws() -> Iterator[Callable[[], None]]:
+    """Give what makes the random module draw anew what it drew; do so at the end as well.
+
+    Without isolation, the runs of one process would differ in it.
+    """
+    state = random.getstate()
+
+    def draw_again() -> None:
+        random.setstate(state)
+
+    try:
+        yield draw_again
+    finally:
+        draw_again()
 
 
 def _as_rerun(mark: Callable[[str], None]) -> Callable[[str], None]:

@@ -48,5 +48,6 @@ def write_json(path: Path, records: Sequence[TestRecord], *, version: str) -> No
     """Write the report to a file, whole or not at all."""
     text = json.dumps(as_json(records, version=version), indent=1, ensure_ascii=False) + "\n"
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    # A name of a file may hold what is no character; JSON has an escape of that very form.
+    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     partial.replace(path)

@@ -46,9 +46,10 @@ def _check(report: dict[str, Any], name: str) -> None:
         for number, test in enumerate(report["tests"]):
             where = f"{name}: tests[{number}]"
             _expect(isinstance(test["nodeid"], str) and isinstance(test["sites"], int), where)
+            _expect(_is_lines(test.get("notes", [])), f"{where}.notes")
             for place, trial in enumerate(test["trials"]):
                 _check_trial(trial, f"{where}.trials[{place}]")
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             "a report with a part missing", value=name, where=repr(error), cure=_CURE
         ) from None
@@ -58,13 +59,18 @@ def _check_trial(trial: dict[str, Any], where: str) -> None:
     _expect(trial["outcome"] in _OUTCOMES, f"{where}.outcome")
     _expect(isinstance(trial["hit"], int), f"{where}.hit")
     _expect(isinstance(trial["replay"], str), f"{where}.replay")
-    _expect(isinstance(trial["leaks"], list), f"{where}.leaks")
+    _expect(_is_lines(trial["leaks"]), f"{where}.leaks")
+    _expect(_is_lines(trial.get("details", [])), f"{where}.details")
     _expect(isinstance(trial["capability"], str), f"{where}.capability")
     _expect(trial["error"] is None or isinstance(trial["error"], str), f"{where}.error")
     site = trial["site"]
     if site is not None:
         for field in ("file", "line", "function"):
             _expect(field in site, f"{where}.site.{field}")
+
+
+def _is_lines(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(line, str) for line in value)
 
 
 def _expect(truth: bool, where: str) -> None:

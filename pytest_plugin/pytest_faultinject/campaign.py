@@ -7,7 +7,7 @@ any rule of when a fault strikes or what it means (`faultinject`).
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from faultinject.campaign.isolation import Fork, Here, Isolation
 from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import TestRecord, TrialRecord
 from faultinject.campaign.sweeper import Sweeper
-from pytest_faultinject import private
+from pytest_faultinject import neighbours, private
 from pytest_faultinject.held import Held, held_reports
 from pytest_faultinject.marks import check_marks, has_campaign, settings_of
 from pytest_faultinject.progress import Progress
@@ -61,12 +61,14 @@ class Campaign:
         self._timed = False
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> None:
         """With a token, keep its test alone; check every mark."""
         token = self._setup.token
         if token is not None:
             others = [item for item in items if item.nodeid != token.test]
-            if len(others) == len(items) and items:
+            if len(others) == len(items) and not session.testsfailed:
                 raise pytest.UsageError(
                     f"--fail-alloc-replay: the token's test {token.test!r} was not collected. "
                     "Name its file, or paste a token of a test that exists."
@@ -170,15 +172,16 @@ class Campaign:
         token = self._setup.token
         # What was captured outside any phase is nobody's, and children share the file.
         private.drain_capture(self._config)
-        self._timed = private.has_time_limit(item)
+        self._timed = neighbours.has_time_limit(item)
         private.prepare_tmp_path(self._config)
         try:
-            if token is None:
-                record = sweeper.sweep(
-                    clean_seconds=held.seconds, progress=self._progress.of(item, self._stops)
-                )
-            else:
-                record = sweeper.replay(token, clean_seconds=held.seconds)
+            with self._in_this_process(self._setup.isolation == "none"):
+                if token is None:
+                    record = sweeper.sweep(
+                        clean_seconds=held.seconds, progress=self._progress.of(item, self._stops)
+                    )
+                else:
+                    record = sweeper.replay(token, clean_seconds=held.seconds)
         finally:
             self._progress.clear()
             private.remove_tmp_path(self._config)
@@ -202,11 +205,7 @@ class Campaign:
         config = self._config
         private.redirect_capture(config, out, err)
         private.use_own_tmp_path(config)
-        timeout = config.pluginmanager.getplugin("timeout")
-        if timeout is not None and self._timed:
-            # Its timer would end a trial before our own limit can judge it.
-            with suppress(ValueError, AssertionError):
-                config.pluginmanager.unregister(timeout)
+        neighbours.leave_in_child(config, timed=self._timed)
 
     def _stops(self, trial: TrialRecord) -> bool:
         """Say whether a bad trial ends the sweep: with ``-x`` the first one does."""
@@ -234,7 +233,11 @@ class Campaign:
             let_through=(KeyboardInterrupt, pytest.exit.Exception),
         )
         sweeper = Sweeper(subject, settings, Here(), name=item.nodeid, shown=self._shown)
-        sweeper.replay_here(parse_token(trial.replay))
+        with self._in_this_process(True):
+            sweeper.replay_here(parse_token(trial.replay))
+
+    def _in_this_process(self, here: bool) -> AbstractContextManager[None]:
+        return neighbours.coverage_paused(self._config) if here else nullcontext()
 
     def _markup(self) -> bool:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")

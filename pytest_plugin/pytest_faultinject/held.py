@@ -22,12 +22,21 @@ class Held:
         self._item = item
         self._ihook = item.ihook
         self._waiting: list[tuple[str, dict[str, Any]]] = []
+        self._any_failed = False
         self.call: pytest.TestReport | None = None
         self.seconds = 0.0
 
+    def logstart(self, **kwargs: Any) -> None:
+        """Tell what was held of an attempt before: a plugin that retries begins anew."""
+        self._tell()
+        self._any_failed = False
+        self.call = None
+        self._ihook.pytest_runtest_logstart(**kwargs)
+
     def logreport(self, report: pytest.TestReport) -> None:
-        """Hold the report of a call that passed, and all that comes after it."""
-        if self._waiting or self._is_clean_call(report):
+        """Hold the report of a call that passed, that of the tear-down, and what follows."""
+        self._any_failed |= report.failed
+        if self._is_clean_call(report) or self._waiting or report.when == "teardown":
             self._waiting.append(("pytest_runtest_logreport", {"report": report}))
         else:
             self._ihook.pytest_runtest_logreport(report=report)
@@ -47,12 +56,8 @@ class Held:
 
     @property
     def passed(self) -> bool:
-        """Whether the whole clean run passed, tear-down included."""
-        return self.call is not None and all(
-            keywords["report"].passed
-            for name, keywords in self._waiting
-            if name == "pytest_runtest_logreport"
-        )
+        """Whether the whole clean run passed, subtests and tear-down included."""
+        return self.call is not None and not self._any_failed
 
     def release(self, real_teardown: Callable[[Any], None], nextitem: pytest.Item | None) -> None:
         """Tear down what the item's wider fixtures need no more, then tell everything."""
@@ -60,15 +65,30 @@ class Held:
         call = pytest.CallInfo.from_call(
             lambda: real_teardown(nextitem), when="teardown", reraise=(pytest.exit.Exception,)
         )
-        if call.excinfo is not None:
-            report = item.ihook.pytest_runtest_makereport(item=item, call=call)
-            place = len(self._waiting)
-            while place and self._waiting[place - 1][0] == "pytest_runtest_logfinish":
-                place -= 1
-            if place and self._waiting[place - 1][1]["report"].when == "teardown":
-                place -= 1
-                del self._waiting[place]
-            self._waiting.insert(place, ("pytest_runtest_logreport", {"report": report}))
+        if call.excinfo is None:
+            self._tell()
+            return
+        report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        self._add_teardown(report)
+        self._tell()
+        private.interact(item, call, report)
+
+    def _add_teardown(self, report: pytest.TestReport) -> None:
+        """Put a failed tear-down of wider fixtures in the place of one that passed, or after it."""
+        name = "pytest_runtest_logreport"
+        places = [
+            place
+            for place, (hook, keywords) in enumerate(self._waiting)
+            if hook == name and keywords["report"].when == "teardown"
+        ]
+        place = places[-1] if places else len(self._waiting)
+        if places and self._waiting[place][1]["report"].passed:
+            del self._waiting[place]
+        elif places:
+            place += 1
+        self._waiting.insert(place, (name, {"report": report}))
+
+    def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []
         for name, keywords in waiting:
             getattr(self._ihook, name)(**keywords)
@@ -85,6 +105,7 @@ def held_reports(
     """
     held = Held(item)
     overrides = {
+        "pytest_runtest_logstart": held.logstart,
         "pytest_runtest_logreport": held.logreport,
         "pytest_runtest_logfinish": held.logfinish,
     }

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from _pytest._io import TerminalWriter
-from _pytest.runner import runtestprotocol
+from _pytest.runner import check_interactive_exception, runtestprotocol
 
 
 def run_protocol(item: pytest.Item) -> list[pytest.TestReport]:
@@ -36,6 +36,12 @@ def run_protocol(item: pytest.Item) -> list[pytest.TestReport]:
 def tear_down(item: pytest.Item) -> None:
     """Tear down what the item alone set up, after a run that was cut short."""
     item.session._setupstate.teardown_exact(item.parent)  # type: ignore[arg-type]
+
+
+def interact(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Let a debugger look at a failure, as the runner does for one of its own."""
+    if check_interactive_exception(call, report):
+        item.ihook.pytest_exception_interact(node=item, call=call, report=report)
 
 
 def forget_run(item: pytest.Item) -> None:
@@ -211,12 +217,6 @@ def prepare_tmp_path(config: pytest.Config) -> None:
     factory = getattr(config, "_tmp_path_factory", None)
     if factory is not None and factory._basetemp is None:
         factory.getbasetemp()
-
-
-def has_time_limit(item: pytest.Item) -> bool:
-    """Say whether pytest-timeout watches the item."""
-    seconds = getattr(item.config, "_env_timeout", None)
-    return bool(seconds) or item.get_closest_marker("timeout") is not None
 
 
 def render(longrepr: Any, *, markup: bool) -> str:

@@ -56,6 +56,8 @@ class Results:
             report.longrepr = SweepRepr(record, self._config)
         if not hasattr(self._config, "workerinput"):
             self._records.append(record)
+            for trial in record.trials:  # what another process marked, this one has not met
+                self._setup.known.mark_trial(trial)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(
@@ -79,6 +81,11 @@ class Results:
         if not hasattr(self._config, "workerinput"):
             write_summary(terminalreporter, self._records, self._setup, self._written)
 
+    def _is_whole(self, record: TestRecord) -> bool:
+        """Say whether every trial of a test was run, so that what did not come up is mended."""
+        whole = self._setup.settings.shard is None and not record.not_run
+        return whole and record.baseline == "passed"
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """Write the files that were asked for."""
@@ -95,7 +102,9 @@ class Results:
                 for trial in record.trials
                 if trial.bad or trial.known
             ]
-            count = write_known(self._setup.known_path, trials)
+            swept = [record.nodeid for record in self._records if self._is_whole(record)]
+            kept = self._setup.known.of_others(swept)
+            count = write_known(self._setup.known_path, trials, kept)
             self._written.append(
                 f"{plural(count, 'known problem')} written to {self._setup.known_path}"
             )

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from faultinject.campaign.choice import Choice
 from faultinject.campaign.choice import choose as choose_spec
 from faultinject.campaign.isolation import choose as choose_isolation
 from faultinject.campaign.known import KnownProblems
@@ -81,7 +82,7 @@ def _read(config: pytest.Config) -> Setup:
     if values["replay"] is not None:
         token = parse_token(values["replay"], option=names["replay"])
         _apply_token(values, names, token)
-    choice = choose_spec(values["spec"] or (), option=names["spec"])
+    choice = _choice(values["spec"] or (), names["spec"])
     jobs = _jobs(values["jobs"], names["jobs"])
     isolation = choose_isolation(values["isolation"], jobs=jobs, option=names["isolation"])
     phases = _phases(values["phases"], names["phases"])
@@ -93,6 +94,7 @@ def _read(config: pytest.Config) -> Setup:
             values["omit"] or (),
             root=str(config.rootpath),
             option=names["source"],
+            omit_option=names["omit"],
         ),
         hits=Hits.parse(values["hits"], option=names["hits"]),
         identity=_identity(values["identity"], names["identity"]),
@@ -108,6 +110,9 @@ def _read(config: pytest.Config) -> Setup:
         token_options=_token_options(values) if token is None else token.options,
     )
     known_path, known = _known(config, values, names)
+    if token is not None:
+        # Somebody wants to see this trial, and the file is about whole campaigns.
+        known_path, known, values["update-known"] = None, KnownProblems(), False
     json_paths, term = _reports(config, values["report"] or ["term"], names["report"])
     return Setup(
         settings,
@@ -179,6 +184,15 @@ def _phases(text: str, where: str) -> frozenset[str]:
         if phase not in PHASES:
             raise refusal(where, phase or text, f"some of {', '.join(PHASES)}, with commas")
     return frozenset(phases)
+
+
+def _choice(specs: list[str] | tuple[()], where: str) -> Choice:
+    try:
+        return choose_spec(specs, option=where)
+    except FaultInjectError as error:
+        # The grammar knows the place in the text, not who gave the text.
+        said = str(error)
+        raise pytest.UsageError(said if where in said else f"{where}: {said}") from None
 
 
 def _identity(text: str, where: str) -> Identity:

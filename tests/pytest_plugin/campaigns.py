@@ -15,6 +15,9 @@ import pytest
 
 REPORT = "campaign.json"
 
+# The capabilities of the model memory: how often CPython allocates is no test's to count.
+MODEL = "--fail-alloc-spec=failslab;fail_page_alloc"
+
 # The order of tests and their random state are a subject of their own.
 FIXED_ORDER = ("-p", "no:randomly")
 
@@ -66,13 +69,16 @@ def run_campaign(
 ) -> Campaign:
     """Run pytest on the project with ``--fail-alloc`` and read its report.
 
+    Only the model memory fails, unless the arguments say what does.
+
     Args:
         pytester: the project's folder.
         arguments: more of the command line.
         order: options that settle the order of tests.
     """
+    named = any(item.startswith(("--fail-alloc-spec", "--fail-alloc-replay")) for item in arguments)
     result = pytester.runpytest_subprocess(
-        "--fail-alloc",
+        "--fail-alloc" if named else MODEL,
         "--fail-alloc-report=term",
         f"--fail-alloc-report=json:{REPORT}",
         *order,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import pytest_faultinject.campaign  # noqa: F401 - else each run here would load it anew
 from campaigns import REPORT, Campaign, campaign_of
 
 # The environment in which pytest loads no other plugin, and what else would change its lines.
@@ -43,14 +45,22 @@ def run_apart(pytester: pytest.Pytester, *arguments: str) -> Campaign:
     return campaign_of(pytester, result)
 
 
-def run_in(folder: Path, files: Mapping[str, str], *arguments: str) -> Campaign:
-    """Write a project into `folder` and run it: for one run that many tests look at."""
+def run_in(folder: Path, files: Mapping[str, str], *arguments: str, start: str = ".") -> Campaign:
+    """Write a project into `folder` and run it: for one run that many tests look at.
+
+    Args:
+        folder: the root folder.
+        files: their texts.
+        arguments: of the command line.
+        start: the folder below the root where pytest is started.
+    """
     for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     started = time.monotonic()
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *REPORTS, *arguments],
-        cwd=folder,
+        cwd=folder / start,
         env=_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -64,7 +74,7 @@ def run_in(folder: Path, files: Mapping[str, str], *arguments: str) -> Campaign:
         ended.stderr.splitlines(),
         time.monotonic() - started,
     )
-    path = folder / REPORT
+    path = folder / start / REPORT
     assert path.exists(), ended.stdout + ended.stderr
     return Campaign(result, json.loads(path.read_text(encoding="utf-8")))
 
@@ -97,14 +107,15 @@ def run_on_terminal(folder: Path, *arguments: str) -> str:
     ) as process:
         os.close(theirs)
         written = bytearray()
+        until = time.monotonic() + LIMIT
         try:
-            while chunk := os.read(ours, 65_536):
-                written += chunk
+            while select.select([ours], [], [], until - time.monotonic())[0]:
+                written += os.read(ours, 65_536)
         except OSError:
             pass  # Linux says so when the other side is closed
         finally:
             os.close(ours)
-        process.wait(LIMIT)
+            process.kill()
     return written.decode(errors="replace")
 
 

@@ -7,6 +7,14 @@ from importlib.util import find_spec
 import pytest
 from campaigns import run_campaign
 
+
+@pytest.fixture(autouse=True)
+def neighbours(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runs load both plugins for coroutine tests beside this plugin."""
+    names = "pytest_faultinject.plugin,pytest_asyncio.plugin,anyio.pytest_plugin"
+    monkeypatch.setenv("PYTEST_PLUGINS", names)
+
+
 STRICT = """
     import asyncio
 
@@ -91,9 +99,7 @@ def test_pytest_asyncio_runs_every_trial_in_a_fresh_loop_with_fresh_fixtures(
         pytester, f"--asyncio-mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function"
     )
 
-    outcomes = {
-        name.partition("::")[2]: campaign.outcomes(name) for name in campaign.tests
-    }
+    outcomes = {name.partition("::")[2]: campaign.outcomes(name) for name in campaign.tests}
     assert outcomes == EXPECTED
     assert campaign.all_run_twice
     campaign.result.assert_outcomes(passed=4, failed=1)
@@ -213,6 +219,4 @@ def test_anyio_runs_every_trial_on_each_of_its_backends(pytester: pytest.Pyteste
         )
         assert campaign.outcomes(f"test_anyio.py::test_fails[{backend}]") == ["failed"] * 2
     assert campaign.all_run_twice
-    campaign.result.assert_outcomes(
-        passed=2 * len(BACKENDS), failed=len(BACKENDS)
-    )
+    campaign.result.assert_outcomes(passed=2 * len(BACKENDS), failed=len(BACKENDS))

@@ -68,9 +68,7 @@ def test_a_doctest_is_failed_call_by_call_and_judged_by_what_its_examples_raise(
         """
     )
 
-    campaign = run_campaign(
-        pytester, "--doctest-modules", "--fail-alloc-spec=failslab", *more
-    )
+    campaign = run_campaign(pytester, "--doctest-modules", "--fail-alloc-spec=failslab", *more)
 
     assert campaign.outcomes("driver.py::driver.take") == ["propagated"]
     assert campaign.outcomes("driver.py::driver.give") == ["failed"]

@@ -61,7 +61,10 @@ def test_wide_fixtures_are_built_once_and_narrow_ones_for_every_run(
     wide = ["session", "package", "module", "class"]
     once = ["build function", "end function"]
     assert notes["parent"] == (
-        [f"build {scope}" for scope in wide] + once + once + [f"end {scope}" for scope in wide[::-1]]
+        [f"build {scope}" for scope in wide]
+        + once
+        + once
+        + [f"end {scope}" for scope in wide[::-1]]
     )
     # A census and a trial for each test; each runs its test twice.
     assert children_of(notes) == [once + once] * 4
@@ -137,11 +140,10 @@ def test_memory_of_fixtures_is_no_leak_and_stays_usable_in_trials(
     assert campaign.all_run_twice
 
 
-def test_a_wide_fixture_that_fails_at_its_end_is_one_error_after_the_campaign(
+def test_a_wide_fixture_that_fails_at_its_end_is_one_error_of_its_last_test(
     pytester: pytest.Pytester,
 ) -> None:
-    pytester.makepyfile(
-        test_end="""
+    project = """
         import pytest
 
         import faultinject as fi
@@ -153,17 +155,56 @@ def test_a_wide_fixture_that_fails_at_its_end_is_one_error_after_the_campaign(
             raise RuntimeError("the device is gone")
 
 
-        def test_takes(device):
+        @pytest.fixture
+        def slot():
+            yield
+            {more}
+
+
+        def test_takes(device, slot):
             fi.kfree(fi.kmalloc(64, fi.GFP_KERNEL))
+            {body}
+        """
+    pytester.makepyfile(
+        test_a=project.format(more="pass", body="pass"),
+        test_b=project.format(more="pass", body="assert not 'clean'"),
+        test_c=project.format(more="raise KeyError('slot')", body="pass"),
+    )
+    pytester.makeconftest(
+        """
+        def pytest_runtest_logreport(report):
+            print("TOLD", report.nodeid[:6], report.when, report.outcome)
+
+
+        def pytest_runtest_logfinish(nodeid):
+            print("TOLD", nodeid[:6], "end")
+
+
+        def pytest_exception_interact(node, report):
+            print("TOLD", node.nodeid[:6], "interact", report.when)
         """
     )
 
-    campaign = run_campaign(pytester)
+    campaign = run_campaign(pytester, "-s")
+    without = pytester.runpytest_subprocess("-s")
 
-    assert campaign.outcomes("test_end.py::test_takes") == ["recovered"] * 2
-    campaign.result.assert_outcomes(passed=1, errors=1)
-    campaign.result.stdout.fnmatch_lines(["*RuntimeError: the device is gone"])
-    campaign.result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert list(campaign.tests) == ["test_a.py::test_takes"]
+    assert campaign.outcomes("test_a.py::test_takes") == ["recovered"] * 2
+    told, plain = (
+        [
+            " ".join(line.partition("TOLD ")[2].split())
+            for line in result.outlines
+            if "TOLD " in line
+        ]
+        for result in (campaign.result, without)
+    )
+    # pytest joins the last two errors in one group; here they are two reports.
+    plain.insert(-2, "test_c teardown failed")
+    plain.insert(-2, "test_c interact teardown")
+    assert sorted(told) == sorted(plain)
+    assert [line for line in told if "interact" not in line] == [
+        line for line in plain if "interact" not in line
+    ]
 
 
 BUILT_IN = """

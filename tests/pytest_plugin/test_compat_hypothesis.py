@@ -8,6 +8,14 @@ import pytest
 from campaigns import JOURNAL, children_of, read_journal, run_campaign
 
 
+@pytest.fixture(autouse=True)
+def neighbours(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runs load Hypothesis, and what runs coroutine tests, beside this plugin."""
+    runners = "pytest_asyncio.plugin,anyio.pytest_plugin"
+    names = f"pytest_faultinject.plugin,_hypothesis_pytestplugin,{runners}"
+    monkeypatch.setenv("PYTEST_PLUGINS", names)
+
+
 def test_every_example_meets_the_fault_and_the_smallest_failing_one_is_shown(
     pytester: pytest.Pytester,
 ) -> None:

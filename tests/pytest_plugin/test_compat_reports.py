@@ -138,9 +138,7 @@ TOLD = """\
 """
 
 
-def test_hooks_counters_and_junit_see_each_test_once(
-    pytester: pytest.Pytester, kind: str
-) -> None:
+def test_hooks_counters_and_junit_see_each_test_once(pytester: pytest.Pytester, kind: str) -> None:
     pytester.makepyfile(test_all=PROJECT)
     pytester.makeconftest(COUNTERS)
 

@@ -122,18 +122,28 @@ SUBTESTS = """
                 item = fi.kmalloc(64, fi.GFP_KERNEL)
                 assert item is not None
                 fi.kfree(item)
+
+
+    def test_clean_failure(subtests):
+        for size in range(2):
+            with subtests.test(size=size):
+                take()
+                assert size == 0
 """
 
 
+@pytest.mark.parametrize("kind", ["fork", "none"])
 @pytest.mark.skipif(
     not hasattr(pytest, "Subtests"), reason="this release of pytest has no fixture subtests"
 )
 def test_a_fault_inside_a_subtest_is_judged_and_no_subtest_of_a_trial_is_reported(
-    pytester: pytest.Pytester,
+    pytester: pytest.Pytester, kind: str
 ) -> None:
     pytester.makepyfile(test_sizes=SUBTESTS)
 
-    campaign = run_campaign(pytester, "-v")
+    # With -v, subtests that pass are counted as well.
+    options = ["-v"] if kind == "fork" else []
+    campaign = run_campaign(pytester, f"--fail-alloc-isolation={kind}", *options)
 
     # Slab: first and last of three hits; pages: the first alone needs a new slab.
     for name in ("TestSizes::test_propagates", "test_fixture_propagates"):
@@ -144,8 +154,12 @@ def test_a_fault_inside_a_subtest_is_judged_and_no_subtest_of_a_trial_is_reporte
     assert campaign.all_run_twice
     # Each subtest is told once, of the clean run; none of a trial's fails.
     last = campaign.result.outlines[-1]
-    assert "2 failed, 2 passed, 12 subtests passed" in last
-    assert "SUBFAIL" not in campaign.text
+    # A clean subtest that fails is a failure of the clean test, which has no campaign.
+    assert "4 failed, 2 passed" in last
+    assert ("13 subtests passed" in last) == (kind == "fork")
+    # Told as a failure, and once more in the short summary.
+    assert campaign.text.count("contains 1 failed subtest") == 2
+    assert "test_sizes.py::test_clean_failure" not in campaign.tests
 
 
 def test_an_async_test_case_runs_in_a_fresh_loop_in_every_trial(

@@ -1,0 +1,108 @@
+"""What the model memory costs: pairs of calls with few and many live objects, and its start.
+
+Nothing is armed. The time of a pair may not grow with the number of live objects.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+
+from results import arguments, rss, show
+
+import faultinject as fi
+
+LIVE = (0, 1_000, 100_000)
+CALLS = 20_000
+RUNS = 3
+
+
+def pair_cost(pair: Callable[[], object]) -> float:
+    """Give the microseconds of one call of `pair`."""
+    times = timeit.repeat(pair, number=CALLS, repeat=RUNS)
+    return 1e6 * statistics.median(times) / CALLS
+
+
+def filled(live: int) -> tuple[fi.Memory, list[object]]:
+    """Give a memory with so many live objects of 64 bytes and, up to a limit, pages."""
+    memory = fi.Memory("1G")
+    kept: list[object] = [memory.kmalloc(64) for _ in range(live)]
+    kept += [memory.alloc_pages() for _ in range(live)]
+    return memory, kept
+
+
+def pairs(memory: fi.Memory) -> dict[str, Callable[[], object]]:
+    """Give the pairs that are measured, by name."""
+    cache = memory.kmem_cache_create("inode", 600)
+    gfp = fi.GFP_KERNEL
+    return {
+        "`kmalloc(128)`, `kfree`": lambda: memory.kfree(memory.kmalloc(128, gfp)),
+        "`kmalloc(4096)`, `kfree`": lambda: memory.kfree(memory.kmalloc(4096, gfp)),
+        "`kmem_cache` of 600 bytes": lambda: cache.free(cache.alloc(gfp)),
+        "`alloc_pages`, order 0": lambda: memory.free_pages(memory.alloc_pages(gfp, 0), 0),
+        "`alloc_pages`, order 3": lambda: memory.free_pages(memory.alloc_pages(gfp, 3), 3),
+    }
+
+
+def start_here(size: str) -> None:
+    """Tell the milliseconds and the MiB that a new memory takes. Runs in a process of its own."""
+    fi.Memory("1M")  # what is imported late is imported now
+    before, started = rss(), time.perf_counter()
+    memory = fi.Memory(size)
+    seconds = time.perf_counter() - started
+    print(1000 * seconds, (rss() - before) / 1024)
+    del memory
+
+
+def start_cost(size: str) -> tuple[float, float]:
+    """Give the medians of what `start_here` tells."""
+    code = f"from model_memory import start_here; start_here({size!r})"
+    told = []
+    for _ in range(RUNS):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parent,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        told.append([float(figure) for figure in done.stdout.split()])
+    milliseconds, grown = zip(*told, strict=True)
+    return statistics.median(milliseconds), statistics.median(grown)
+
+
+def main() -> None:
+    options = arguments(__doc__ or "")
+    starts = {size: start_cost(size) for size in ("64M", "1G")}
+    costs: dict[str, list[float]] = {}
+    for live in LIVE:
+        memory, kept = filled(live)
+        for name, pair in pairs(memory).items():
+            costs.setdefault(name, []).append(pair_cost(pair))
+        del memory, kept
+    show(
+        "Model memory: pairs of calls",
+        "model_memory.py",
+        ["pair", *(f"{live:,} live, µs" for live in LIVE)],
+        [[name, *(f"{cost:.2f}" for cost in row)] for name, row in costs.items()],
+        note="A request and its free, nothing armed, in a `Memory('1G')` with so many live objects "
+        f"and as many live pages. Median of {RUNS}, {CALLS} calls each, a lambda's call included.",
+        write=options.write,
+    )
+    show(
+        "Model memory: start",
+        "model_memory.py",
+        ["size", "ms", "RSS, MiB"],
+        [[size, f"{ms:.1f}", f"{grown:.1f}"] for size, (ms, grown) in starts.items()],
+        note=f"A new `Memory`, of which nothing has been used yet. Median of {RUNS} processes.",
+        write=options.write,
+    )
+
+
+if __name__ == "__main__":
+    main()

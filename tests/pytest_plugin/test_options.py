@@ -1,0 +1,699 @@
+"""Every option, from every place where it can be written: its effect, and its refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from campaigns import REPORT, Campaign
+from projects import REPORTS, run_apart, run_here
+from pytest_faultinject.options import OPTIONS
+
+from faultinject.capabilities import registry
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+RING = """
+import faultinject as fi
+
+
+def get():
+    got = fi.kmalloc(64, fi.GFP_KERNEL)
+    if got is None:
+        raise MemoryError
+    return got
+"""
+
+POOL = """
+import faultinject as fi
+
+
+def page():
+    return fi.alloc_pages(fi.GFP_KERNEL, order=0)
+"""
+
+# In the body: three hits of one call, a page, and two calls on one line.
+TEST = """
+import os
+from pathlib import Path
+
+import pool
+import pytest
+import ring
+
+import faultinject as fi
+
+
+@pytest.fixture
+def kept():
+    got = fi.kmalloc(8, fi.GFP_KERNEL)
+    yield
+    fi.kfree(got)
+
+
+def test_it(kept):
+    with Path(__file__).with_name("pids").open("a") as file:
+        print(os.getpid(), file=file)
+    for _ in range(3):
+        fi.kfree(ring.get())
+    page = pool.page()
+    if page is not None:
+        fi.free_pages(page, 0)
+    one, two = fi.kmalloc(8, fi.GFP_KERNEL), fi.kmalloc(8, fi.GFP_KERNEL)
+    fi.kfree(one)
+    fi.kfree(two)
+"""
+
+HANG = """
+import time
+
+import faultinject as fi
+
+
+def test_it():
+    while (got := fi.kmalloc(64, fi.GFP_KERNEL)) is None:
+        while True:
+            time.sleep(0.01)
+    fi.kfree(got)
+"""
+
+BUG = """
+import faultinject as fi
+
+
+def test_it():
+    got = fi.kmalloc(64, fi.GFP_KERNEL)
+    got[0:1] = b"x"
+    fi.kfree(got)
+"""
+BUG_TOKEN = "1|failslab|test_it.py|test_it+1.10|1|transient|test_it.py::test_it"
+
+Effect = Callable[[Campaign, Path], object]
+
+# The model's two: what else there is depends on the machine.
+MODEL = "failslab;fail_page_alloc"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One option with a value, and what must be seen of it.
+
+    Attributes:
+        other: another value, with which that is not seen.
+        beside: other options that it needs.
+    """
+
+    value: Any
+    effect: Effect
+    other: Any = None
+    beside: Mapping[str, Any] = field(default_factory=lambda: {"spec": [MODEL]})
+    test: str = TEST
+
+
+def trials_of(campaign: Campaign) -> list[dict[str, Any]]:
+    return [trial for test in campaign.tests.values() for trial in test["trials"]]
+
+
+def each(name: str) -> Callable[[Campaign], set[Any]]:
+    return lambda campaign: {trial[name] for trial in trials_of(campaign)}
+
+
+def files_of(campaign: Campaign) -> set[str]:
+    return {trial["site"]["file"] for trial in trials_of(campaign)}
+
+
+def hits_in_ring(campaign: Campaign) -> list[int]:
+    return [
+        trial["hit"]
+        for trial in trials_of(campaign)
+        if trial["site"]["file"] == "ring.py" and trial["capability"] == "failslab"
+    ]
+
+
+def tokens_end_in(text: str) -> Effect:
+    return lambda campaign, folder: (
+        all(text in trial["replay"] for trial in trials_of(campaign)) and trials_of(campaign)
+    )
+
+
+def header_says(text: str) -> Effect:
+    return lambda campaign, folder: any(
+        line.startswith("faultinject: ") and text in line.split("; ")
+        for line in campaign.result.outlines
+    )
+
+
+CASES: dict[str, Case] = {
+    "spec": Case(
+        ["fail_page_alloc"],
+        lambda campaign, folder: each("capability")(campaign) == {"fail_page_alloc"},
+        other=["failslab", "fail_page_alloc"],
+        beside={},
+    ),
+    "source": Case(
+        ["pool.py"], lambda campaign, folder: files_of(campaign) == {"pool.py"}, other=["ring.py"]
+    ),
+    "omit": Case(
+        ["pool.py", "test_it.py"],
+        lambda campaign, folder: files_of(campaign) == {"ring.py"},
+        other=["ring.py"],
+    ),
+    "hits": Case(
+        "all", lambda campaign, folder: hits_in_ring(campaign) == [1, 2, 3], other="first"
+    ),
+    "identity": Case(
+        "line",
+        lambda campaign, folder: any("test_it+8|2|" in t["replay"] for t in trials_of(campaign)),
+        other="instruction",
+    ),
+    "phases": Case(
+        "setup",
+        lambda campaign, folder: {t["site"]["function"] for t in trials_of(campaign)} == {"kept"},
+        other="call",
+    ),
+    "persistent": Case(True, lambda campaign, folder: each("persistent")(campaign) == {True}),
+    "strict": Case(
+        True,
+        lambda campaign, folder: (
+            {t["verdict"] for t in trials_of(campaign) if t["outcome"] == "propagated"} == {"bad"}
+            and campaign.result.ret == 1
+        ),
+    ),
+    "max": Case(
+        2,
+        lambda campaign, folder: (
+            (campaign.summary["trials"], campaign.summary["not_run"]) == (2, 4)
+        ),
+        other=3,
+    ),
+    "trials": Case(
+        3,
+        lambda campaign, folder: campaign.summary["trials"] == 3,
+        other=4,
+        beside={"spec": ["failslab:probability=100"]},
+    ),
+    "seed": Case(
+        7, tokens_end_in("|7|"), other=8, beside={"spec": ["failslab:probability=100"], "trials": 2}
+    ),
+    "timeout": Case(
+        0.25,
+        lambda campaign, folder: any(
+            trial["outcome"] == "hung" and "0.25 seconds" in trial["error"]
+            for trial in trials_of(campaign)
+        ),
+        other=0.35,
+        beside={"spec": ["failslab"]},
+        test=HANG,
+    ),
+    "shard": Case("1/6", lambda campaign, folder: campaign.summary["trials"] == 1, other="1/2"),
+    "jobs": Case(2, header_says("2 jobs"), other=1),
+    "isolation": Case(
+        "none",
+        lambda campaign, folder: len(set((folder / "pids").read_text().split())) == 1,
+        other="fork",
+    ),
+    "replay": Case(
+        "1|failslab|ring.py|get+1.10|3|transient|test_it.py::test_it",
+        lambda campaign, folder: [t["hit"] for t in trials_of(campaign)] == [3],
+        other="1|failslab|ring.py|get+1.10|1|transient|test_it.py::test_it",
+    ),
+    "known": Case(
+        "known.txt",
+        lambda campaign, folder: (campaign.summary["known"], campaign.result.ret) == (1, 0),
+        other="nothing-known.txt",
+        beside={"spec": ["failslab"]},
+        test=BUG,
+    ),
+    "update-known": Case(
+        True,
+        lambda campaign, folder: BUG_TOKEN in (folder / "known.txt").read_text(),
+        beside={"spec": ["failslab"], "known": "known.txt"},
+        test=BUG,
+    ),
+}
+
+
+def on_command_line(values: Mapping[str, Any]) -> list[str]:
+    """Spell options for the command line."""
+    words = []
+    for stem, value in values.items():
+        flag = f"--fail-alloc-{stem}"
+        if value is True:
+            words.append(flag)
+        else:
+            words += [f"{flag}={item}" for item in (value if isinstance(value, list) else [value])]
+    return words
+
+
+def twin(stem: str) -> str:
+    return f"fail_alloc_{stem}".replace("-", "_") if stem else "fail_alloc"
+
+
+def write_ini(folder: Path, values: Mapping[str, Any]) -> None:
+    lines = ["[pytest]"]
+    for stem, value in values.items():
+        text = shlex.join(value) if isinstance(value, list) else str(value)
+        lines.append(f"{twin(stem)} = {text}")
+    (folder / "pytest.ini").write_text("\n".join(lines))
+
+
+def write_toml(table: str) -> Callable[[Path, Mapping[str, Any]], None]:
+    def write(folder: Path, values: Mapping[str, Any]) -> None:
+        # JSON's literals for these types are TOML's as well.
+        lines = [f"{twin(stem)} = {json.dumps(value)}" for stem, value in values.items()]
+        (folder / "pyproject.toml").write_text("\n".join([f"[{table}]", *lines]))
+
+    return write
+
+
+INI_FILES = {
+    "pytest.ini": write_ini,
+    "tool.pytest.ini_options": write_toml("tool.pytest.ini_options"),
+    "tool.pytest": write_toml("tool.pytest"),
+}
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makepyfile(ring=RING, pool=POOL, test_it=TEST)
+    (pytester.path / "nothing-known.txt").touch()
+    return pytester
+
+
+def prepare(project: pytest.Pytester, stem: str, case: Case) -> None:
+    project.makepyfile(test_it=case.test)
+    if stem == "known":
+        (project.path / "known.txt").write_text(f"failed {BUG_TOKEN}\n")
+
+
+def test_every_option_has_a_case() -> None:
+    elsewhere = {"", "report"}
+
+    assert set(CASES) | elsewhere == {option.stem for option in OPTIONS}
+
+
+@pytest.mark.parametrize("stem", CASES)
+def test_an_option_works_from_the_command_line(project: pytest.Pytester, stem: str) -> None:
+    case = CASES[stem]
+    prepare(project, stem, case)
+
+    campaign = run_here(
+        project, "--fail-alloc", *on_command_line({**case.beside, stem: case.value})
+    )
+
+    assert case.effect(campaign, project.path)
+
+
+@pytest.mark.parametrize("place", INI_FILES)
+@pytest.mark.parametrize("stem", CASES)
+def test_an_option_works_from_its_ini_twin(project: pytest.Pytester, stem: str, place: str) -> None:
+    case = CASES[stem]
+    prepare(project, stem, case)
+    INI_FILES[place](project.path, {"": True, **case.beside, stem: case.value})
+
+    campaign = run_here(project)
+
+    assert case.effect(campaign, project.path)
+
+
+@pytest.mark.parametrize("stem", [stem for stem, case in CASES.items() if case.other is not None])
+def test_the_command_line_wins_over_the_ini_file(project: pytest.Pytester, stem: str) -> None:
+    case = CASES[stem]
+    prepare(project, stem, case)
+    write_ini(project.path, {"": True, **case.beside, stem: case.other})
+
+    by_ini = run_here(project)
+    assert not case.effect(by_ini, project.path)
+
+    (project.path / "pids").unlink(missing_ok=True)
+    by_both = run_here(project, *on_command_line({stem: case.value}))
+    assert case.effect(by_both, project.path)
+
+
+@pytest.mark.parametrize("stem", [stem for stem, case in CASES.items() if case.value is True])
+def test_a_flag_that_nobody_gives_has_no_effect(project: pytest.Pytester, stem: str) -> None:
+    case = CASES[stem]
+    prepare(project, stem, case)
+    (project.path / "known.txt").touch()
+
+    campaign = run_here(project, "--fail-alloc", *on_command_line(case.beside))
+
+    assert not case.effect(campaign, project.path)
+
+
+def test_a_flag_can_be_switched_off_in_the_ini_file(project: pytest.Pytester) -> None:
+    write_ini(project.path, {"": "false", "persistent": "off"})
+
+    without = project.runpytest_inprocess()
+    campaign = run_here(project, *on_command_line({"spec": [MODEL]}))
+
+    assert "fault injection" not in without.stdout.str()
+    assert each("persistent")(campaign) == {False}
+
+
+@pytest.mark.parametrize(
+    ("stem", "value"), [("hits", 2), ("jobs", 2), ("timeout", 3), ("spec", "failslab")]
+)
+def test_a_native_toml_value_of_another_type_is_read_as_it_is_meant(
+    project: pytest.Pytester, stem: str, value: object
+) -> None:
+    write_toml("tool.pytest")(project.path, {"": True, "spec": [MODEL], stem: value})
+
+    campaign = run_here(project)
+
+    assert campaign.result.ret == 0
+    if stem == "hits":
+        assert hits_in_ring(campaign) == [1, 2]
+    if stem == "spec":
+        assert each("capability")(campaign) == {"failslab"}
+
+
+def test_without_the_flag_nothing_happens(project: pytest.Pytester) -> None:
+    result = project.runpytest_inprocess(*REPORTS, *on_command_line({"max": 3, "strict": True}))
+
+    assert (project.path / "pids").read_text().count("\n") == 1
+    assert not (project.path / REPORT).exists()
+    assert "faultinject:" not in result.stdout.str()
+    assert "fault injection" not in result.stdout.str()
+
+
+def test_the_flag_does_not_swallow_the_path_behind_it(project: pytest.Pytester) -> None:
+    project.makepyfile(test_other="def test_other(): pass")
+
+    campaign = run_here(project, "--fail-alloc", "test_it.py")
+
+    assert list(campaign.tests) == ["test_it.py::test_it"]
+
+
+def test_a_spec_implies_the_flag_and_can_be_repeated(project: pytest.Pytester) -> None:
+    specs = ["failslab:require=ring", "fail_page_alloc:min_order=1"]
+
+    campaign = run_here(project, *on_command_line({"spec": specs}))
+
+    assert each("capability")(campaign) == {"failslab"}  # the page is of order 0
+    assert files_of(campaign) == {"ring.py"}
+    assert "faultinject: failslab, fail_page_alloc; isolation fork" in campaign.result.outlines
+
+
+def test_a_spec_in_the_ini_file_alone_starts_no_campaign(project: pytest.Pytester) -> None:
+    write_ini(project.path, {"spec": ["failslab"]})
+
+    result = project.runpytest_inprocess()
+
+    assert "fault injection" not in result.stdout.str()
+
+
+def test_several_capabilities_fit_into_one_spec(project: pytest.Pytester) -> None:
+    one = run_here(project, *on_command_line({"spec": ["failslab;fail_page_alloc"]}))
+    two = run_here(project, *on_command_line({"spec": ["failslab", "fail_page_alloc"]}))
+
+    assert each("capability")(one) == {"failslab", "fail_page_alloc"}
+    assert one.tokens("test_it.py::test_it") == two.tokens("test_it.py::test_it")
+
+
+def test_without_a_spec_every_capability_there_is_fails(project: pytest.Pytester) -> None:
+    campaign = run_here(project, "--fail-alloc")
+
+    header = next(line for line in campaign.result.outlines if line.startswith("faultinject:"))
+    assert ", ".join(registry.names()) in header
+    assert each("capability")(campaign) >= {"failslab", "fail_page_alloc"}
+
+
+@pytest.mark.parametrize("place", ["command line", *INI_FILES])
+def test_a_report_goes_where_the_option_says(project: pytest.Pytester, place: str) -> None:
+    values = {"report": ["json:one.json", "json:two words.json"]}
+    if place == "command line":
+        arguments = ["--fail-alloc", *on_command_line(values)]
+    else:
+        arguments = []
+        INI_FILES[place](project.path, {"": True, **values})
+
+    result = project.runpytest_inprocess(*arguments)
+
+    for name in ("one.json", "two words.json"):
+        assert json.loads((project.path / name).read_text())["schema"] == 1
+        assert f"report written to {project.path / name}" in result.outlines
+    assert "call site" not in result.stdout.str()  # term was not asked for
+
+
+def test_the_command_line_replaces_the_reports_of_the_ini_file(project: pytest.Pytester) -> None:
+    write_ini(project.path, {"": True, "report": ["json:from-ini.json"]})
+
+    campaign = run_here(project)
+
+    assert campaign.summary["tests"] == 1
+    assert not (project.path / "from-ini.json").exists()
+
+
+def test_a_path_in_the_ini_file_starts_at_its_folder_one_on_the_command_line_where_you_are(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(test_it=BUG)
+    (project.path / "known.txt").write_text(f"failed {BUG_TOKEN}\n")
+    inner = project.mkdir("inner")
+    monkeypatch.chdir(inner)
+    write_ini(project.path, {"": True, "known": "known.txt", "spec": ["failslab"]})
+
+    result = project.runpytest_inprocess(
+        "../test_it.py", "--fail-alloc-report=json:here.json", "--rootdir=.."
+    )
+
+    assert result.ret == 0
+    assert json.loads((inner / "here.json").read_text())["summary"]["known"] == 1
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A value that is refused, and what the refusal says besides the option and the value."""
+
+    stem: str
+    value: str
+    allowed: str
+    shown: str | None = None
+
+
+WRONG = [
+    Wrong("spec", "failslob", "failslab"),
+    Wrong("spec", "failslab:intervall=3", "interval"),
+    Wrong("spec", "failslab:probability=often", "number", "often"),
+    Wrong("spec", "failslab:interval=3", "probability", "failslab:interval=3"),
+    Wrong("spec", "failslab:times=-1", "probability"),
+    Wrong("spec", "fail_page_alloc:space=4", "probability"),
+    Wrong("source", "no/such/folder", "path"),
+    Wrong("source", "absent.py", "path"),
+    Wrong("omit", "no/such/folder", "path"),
+    Wrong("hits", "some", "first, ends, all, or a whole number of at least 1"),
+    Wrong("hits", "0", "first, ends, all, or a whole number of at least 1"),
+    Wrong("hits", "-1", "first, ends, all, or a whole number of at least 1"),
+    Wrong("identity", "token", "line, instruction, site, all"),
+    Wrong("phases", "body", "call, setup, teardown"),
+    Wrong("phases", "call,", "call, setup, teardown"),
+    Wrong("max", "0", "a whole number of at least 1"),
+    Wrong("max", "many", "a whole number of at least 1"),
+    Wrong("max", "2.5", "a whole number of at least 1"),
+    Wrong("trials", "0", "a whole number of at least 1"),
+    Wrong("trials", "-3", "a whole number of at least 1"),
+    Wrong("seed", "-1", "a whole number of at least 0"),
+    Wrong("seed", "0x10", "a whole number of at least 0"),
+    Wrong("timeout", "0", "a number of seconds above 0"),
+    Wrong("timeout", "-1", "a number of seconds above 0"),
+    Wrong("timeout", "soon", "a number of seconds above 0"),
+    Wrong("timeout", "inf", "a number of seconds above 0"),
+    Wrong("timeout", "nan", "a number of seconds above 0"),
+    Wrong("shard", "0/2", "1 <= I <= N"),
+    Wrong("shard", "3/2", "1 <= I <= N"),
+    Wrong("shard", "1", "1 <= I <= N"),
+    Wrong("jobs", "0", "a whole number from 1 to 1024, or auto"),
+    Wrong("jobs", "1025", "a whole number from 1 to 1024, or auto"),
+    Wrong("jobs", "some", "a whole number from 1 to 1024, or auto"),
+    Wrong("isolation", "vm", "auto, fork, none"),
+    Wrong("isolation", "spawn", "auto, fork, none"),
+    Wrong("replay", "nonsense", "Paste the whole token"),
+    Wrong("replay", "2|failslab|a.py|f+1|1|transient|t.py::t", "version 1"),
+    Wrong("known", "absent.txt", "--fail-alloc-update-known"),
+    Wrong("known", ".", "--fail-alloc-update-known"),
+    Wrong("report", "xml", "term or json:FILE"),
+    Wrong("report", "json", "term or json:FILE"),
+    Wrong("report", "json:", "term or json:FILE"),
+    Wrong("report", "json:absent/out.json", "a folder that exists", "absent/out.json"),
+    Wrong("report", "json:.", "a file, not a folder", "."),
+]
+
+
+def check_refused(result: pytest.RunResult, name: str, wrong: Wrong) -> None:
+    said = result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stdout.str() == ""  # nothing has begun
+    assert said.startswith("ERROR: ")
+    assert "Traceback" not in said
+    for part in (name, wrong.shown or wrong.value, wrong.allowed):
+        assert part in said, said
+
+
+def test_every_option_that_takes_a_value_has_wrong_ones() -> None:
+    assert {wrong.stem for wrong in WRONG} == {
+        option.stem for option in OPTIONS if option.kind != "flag"
+    }
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.stem}={wrong.value}")
+def test_a_wrong_value_is_refused_at_start_up(project: pytest.Pytester, wrong: Wrong) -> None:
+    result = project.runpytest_inprocess(
+        "--fail-alloc", *on_command_line({wrong.stem: wrong.value})
+    )
+
+    check_refused(result, f"--fail-alloc-{wrong.stem}", wrong)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.stem}={wrong.value}")
+def test_a_wrong_value_in_an_ini_file_is_refused_with_the_files_name(
+    project: pytest.Pytester, wrong: Wrong
+) -> None:
+    write_ini(project.path, {"": True, wrong.stem: wrong.value})
+
+    result = project.runpytest_inprocess()
+
+    check_refused(result, f"{twin(wrong.stem)} in {project.path / 'pytest.ini'}", wrong)
+
+
+@pytest.mark.parametrize(
+    "stem", [option.stem for option in OPTIONS if option.kind not in ("flag", "texts")]
+)
+def test_an_empty_value_is_refused_on_the_command_line_and_means_the_default_in_an_ini_file(
+    project: pytest.Pytester, stem: str
+) -> None:
+    refused = project.runpytest_inprocess("--fail-alloc", f"--fail-alloc-{stem}=")
+    write_ini(project.path, {"": True, "spec": [MODEL], stem: ""})
+    campaign = run_here(project)
+
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"--fail-alloc-{stem}" in refused.stderr.str()
+    assert campaign.summary["trials"] == 6
+
+
+@pytest.mark.parametrize("stem", ["spec", "source", "omit", "report"])
+def test_an_empty_item_is_refused(project: pytest.Pytester, stem: str) -> None:
+    result = project.runpytest_inprocess("--fail-alloc", f"--fail-alloc-{stem}=")
+
+    check_refused(result, f"--fail-alloc-{stem}", Wrong(stem, "", "Give a value"))
+
+
+def test_an_empty_token_is_refused_although_nothing_else_asks_for_a_campaign(
+    project: pytest.Pytester,
+) -> None:
+    result = project.runpytest_inprocess("--fail-alloc-replay=")
+
+    check_refused(result, "--fail-alloc-replay", Wrong("replay", "", "Give a value: TOKEN"))
+
+
+@pytest.mark.parametrize("stem", [option.stem for option in OPTIONS if option.kind == "flag"])
+@pytest.mark.parametrize(("place", "value"), [("pytest.ini", "perhaps"), ("tool.pytest", 3)])
+def test_a_flag_in_an_ini_file_is_true_or_false(
+    project: pytest.Pytester, stem: str, place: str, value: object
+) -> None:
+    file = {"pytest.ini": "pytest.ini", "tool.pytest": "pyproject.toml"}[place]
+    INI_FILES[place](project.path, {"": True, stem: value})
+
+    result = project.runpytest_inprocess()
+
+    where = f"{twin(stem)} in {project.path / file}"
+    check_refused(result, where, Wrong(stem, str(value), "true or false"))
+
+
+@pytest.mark.parametrize(
+    ("stem", "value", "allowed"),
+    [
+        ("max", True, "a whole number of at least 1"),
+        ("max", 2.5, "a whole number of at least 1"),
+        ("jobs", -1, "a whole number from 1 to 1024"),
+        ("timeout", [3], "a number of seconds above 0"),
+    ],
+)
+def test_a_wrong_native_toml_value_is_refused_as_any_other(
+    project: pytest.Pytester, stem: str, value: object, allowed: str
+) -> None:
+    write_toml("tool.pytest")(project.path, {"": True, stem: value})
+
+    result = project.runpytest_inprocess()
+
+    where = f"{twin(stem)} in {project.path / 'pyproject.toml'}"
+    check_refused(result, where, Wrong(stem, str(value), allowed))
+
+
+def test_a_wrong_value_given_by_override_is_blamed_on_the_override(
+    project: pytest.Pytester,
+) -> None:
+    write_ini(project.path, {"": True, "max": "3"})
+
+    result = project.runpytest_inprocess("-o", "fail_alloc_max=none")
+
+    check_refused(result, "-o fail_alloc_max", Wrong("max", "none", "a whole number"))
+
+
+def test_one_capability_is_not_swept_with_two_sets_of_knobs(project: pytest.Pytester) -> None:
+    specs = ["failslab:require=ring", "failslab:require=pool"]
+
+    result = project.runpytest_inprocess(*on_command_line({"spec": specs}))
+
+    check_refused(result, "--fail-alloc-spec", Wrong("spec", "failslab", "one SPEC"))
+
+
+def test_several_jobs_without_isolation_are_refused(project: pytest.Pytester) -> None:
+    values = {"jobs": 2, "isolation": "none"}
+
+    result = project.runpytest_inprocess("--fail-alloc", *on_command_line(values))
+
+    check_refused(result, "--fail-alloc-isolation", Wrong("isolation", "none", "one job"))
+
+
+def test_an_update_needs_a_file_of_known_problems(project: pytest.Pytester) -> None:
+    result = project.runpytest_inprocess("--fail-alloc", "--fail-alloc-update-known")
+
+    check_refused(
+        result, "--fail-alloc-update-known", Wrong("known", "no file", "--fail-alloc-known=FILE")
+    )
+
+
+def test_jobs_auto_is_one_for_each_core(project: pytest.Pytester) -> None:
+    cores = len(os.sched_getaffinity(0))
+
+    campaign = run_here(project, "--fail-alloc", "--fail-alloc-jobs=auto")
+
+    header = next(line for line in campaign.result.outlines if line.startswith("faultinject:"))
+    assert (f"{cores} jobs" in header) == (cores > 1)
+
+
+def test_every_option_is_explained_in_the_help(project: pytest.Pytester) -> None:
+    result = project.runpytest_inprocess("--help")
+
+    shown = " ".join(result.stdout.str().split())
+    for option in OPTIONS:
+        assert option.flag in shown
+        assert " ".join(option.help.split()) in shown.replace("- ", "-")
+
+
+def test_the_entry_point_can_be_switched_off(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_PLUGINS")
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+    result = project.runpytest_subprocess("-p", "no:faultinject", "--fail-alloc")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*unrecognized arguments: --fail-alloc*"])
+
+
+def test_a_campaign_in_a_process_of_its_own_is_the_same(project: pytest.Pytester) -> None:
+    (spec,) = on_command_line({"spec": [MODEL]})
+
+    here, apart = run_here(project, spec), run_apart(project, spec)
+
+    assert here.tokens("test_it.py::test_it") == apart.tokens("test_it.py::test_it")
+    assert here.outcomes("test_it.py::test_it") == apart.outcomes("test_it.py::test_it")
