@@ -28,10 +28,8 @@ class Results:
         self._setup = setup
         self._records: list[TestRecord] = []
 
-    def pytest_report_header(self) -> str | None:
+    def pytest_report_header(self) -> str:
         """Say in one line what this campaign is."""
-        if self._config.get_verbosity() < 0:
-            return None
         setup, settings = self._setup, self._setup.settings
         names = list(settings.swept) + [mode.spec for mode in settings.random]
         parts = [f"faultinject: {', '.join(names)}", f"isolation {setup.isolation}"]
