@@ -149,7 +149,12 @@ OPTIONS = (
         "TOKEN",
     ),
     Option("known", "text", "File of known problems: bad trials that do not fail the run.", "FILE"),
-    Option("update-known", "flag", "Write the known-problems file anew from this run."),
+    Option(
+        "update-known",
+        "flag",
+        "Write this run's problems into the known-problems file; what is mended goes, "
+        "lines about tests that were not tried stay.",
+    ),
     Option(
         "report",
         "texts",

@@ -441,7 +441,7 @@ def test_a_sweep_may_be_called_while_other_threads_use_the_memory() -> None:
     for thread in threads:
         thread.start()
     try:
-        report = sweep(hits="all")
+        report = sweep(hits="all", timeout=30)
     finally:
         stop.set()
         for thread in threads:
