@@ -1,10 +1,9 @@
-"""Every option, from every place where it can be written: its effect, and its refusals."""
+"""Every option, from every place where it can be written, and its effect."""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,63 +11,21 @@ from typing import Any
 
 import pytest
 from campaigns import REPORT, Campaign
+from option_places import (
+    INI_FILES,
+    MODEL,
+    TEST,
+    make_project,
+    on_command_line,
+    write_ini,
+    write_toml,
+)
 from projects import REPORTS, run_apart, run_here
 from pytest_faultinject.options import OPTIONS
 
 from faultinject.capabilities import registry
 
 pytestmark = pytest.mark.usefixtures("alone")
-
-RING = """
-import faultinject as fi
-
-
-def get():
-    got = fi.kmalloc(64, fi.GFP_KERNEL)
-    if got is None:
-        raise MemoryError
-    return got
-"""
-
-POOL = """
-import faultinject as fi
-
-
-def page():
-    return fi.alloc_pages(fi.GFP_KERNEL, order=0)
-"""
-
-# In the body: three hits of one call, a page, and two calls on one line.
-TEST = """
-import os
-from pathlib import Path
-
-import pool
-import pytest
-import ring
-
-import faultinject as fi
-
-
-@pytest.fixture
-def kept():
-    got = fi.kmalloc(8, fi.GFP_KERNEL)
-    yield
-    fi.kfree(got)
-
-
-def test_it(kept):
-    with Path(__file__).with_name("pids").open("a") as file:
-        print(os.getpid(), file=file)
-    for _ in range(3):
-        fi.kfree(ring.get())
-    page = pool.page()
-    if page is not None:
-        fi.free_pages(page, 0)
-    one, two = fi.kmalloc(8, fi.GFP_KERNEL), fi.kmalloc(8, fi.GFP_KERNEL)
-    fi.kfree(one)
-    fi.kfree(two)
-"""
 
 HANG = """
 import time
@@ -95,9 +52,6 @@ def test_it():
 BUG_TOKEN = "1|failslab|test_it.py|test_it+1.10|1|transient|test_it.py::test_it"
 
 Effect = Callable[[Campaign, Path], object]
-
-# The model's two: what else there is depends on the machine.
-MODEL = "failslab;fail_page_alloc"
 
 
 @dataclass(frozen=True)
@@ -239,51 +193,9 @@ CASES: dict[str, Case] = {
 }
 
 
-def on_command_line(values: Mapping[str, Any]) -> list[str]:
-    """Spell options for the command line."""
-    words = []
-    for stem, value in values.items():
-        flag = f"--fail-alloc-{stem}"
-        if value is True:
-            words.append(flag)
-        else:
-            words += [f"{flag}={item}" for item in (value if isinstance(value, list) else [value])]
-    return words
-
-
-def twin(stem: str) -> str:
-    return f"fail_alloc_{stem}".replace("-", "_") if stem else "fail_alloc"
-
-
-def write_ini(folder: Path, values: Mapping[str, Any]) -> None:
-    lines = ["[pytest]"]
-    for stem, value in values.items():
-        text = shlex.join(value) if isinstance(value, list) else str(value)
-        lines.append(f"{twin(stem)} = {text}")
-    (folder / "pytest.ini").write_text("\n".join(lines))
-
-
-def write_toml(table: str) -> Callable[[Path, Mapping[str, Any]], None]:
-    def write(folder: Path, values: Mapping[str, Any]) -> None:
-        # JSON's literals for these types are TOML's as well.
-        lines = [f"{twin(stem)} = {json.dumps(value)}" for stem, value in values.items()]
-        (folder / "pyproject.toml").write_text("\n".join([f"[{table}]", *lines]))
-
-    return write
-
-
-INI_FILES = {
-    "pytest.ini": write_ini,
-    "tool.pytest.ini_options": write_toml("tool.pytest.ini_options"),
-    "tool.pytest": write_toml("tool.pytest"),
-}
-
-
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    pytester.makepyfile(ring=RING, pool=POOL, test_it=TEST)
-    (pytester.path / "nothing-known.txt").touch()
-    return pytester
+    return make_project(pytester)
 
 
 def prepare(project: pytest.Pytester, stem: str, case: Case) -> None:
@@ -466,198 +378,6 @@ def test_a_path_in_the_ini_file_starts_at_its_folder_one_on_the_command_line_whe
 
     assert result.ret == 0
     assert json.loads((inner / "here.json").read_text())["summary"]["known"] == 1
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """A value that is refused, and what the refusal says besides the option and the value."""
-
-    stem: str
-    value: str
-    allowed: str
-    shown: str | None = None
-
-
-WRONG = [
-    Wrong("spec", "failslob", "failslab"),
-    Wrong("spec", "failslab:intervall=3", "interval"),
-    Wrong("spec", "failslab:probability=often", "number", "often"),
-    Wrong("spec", "failslab:interval=3", "probability", "failslab:interval=3"),
-    Wrong("spec", "failslab:times=-1", "probability"),
-    Wrong("spec", "fail_page_alloc:space=4", "probability"),
-    Wrong("source", "no/such/folder", "path"),
-    Wrong("source", "absent.py", "path"),
-    Wrong("omit", "no/such/folder", "path"),
-    Wrong("hits", "some", "first, ends, all, or a whole number of at least 1"),
-    Wrong("hits", "0", "first, ends, all, or a whole number of at least 1"),
-    Wrong("hits", "-1", "first, ends, all, or a whole number of at least 1"),
-    Wrong("identity", "token", "line, instruction, site, all"),
-    Wrong("phases", "body", "call, setup, teardown"),
-    Wrong("phases", "call,", "call, setup, teardown"),
-    Wrong("max", "0", "a whole number of at least 1"),
-    Wrong("max", "many", "a whole number of at least 1"),
-    Wrong("max", "2.5", "a whole number of at least 1"),
-    Wrong("trials", "0", "a whole number of at least 1"),
-    Wrong("trials", "-3", "a whole number of at least 1"),
-    Wrong("seed", "-1", "a whole number of at least 0"),
-    Wrong("seed", "0x10", "a whole number of at least 0"),
-    Wrong("timeout", "0", "a number of seconds above 0"),
-    Wrong("timeout", "-1", "a number of seconds above 0"),
-    Wrong("timeout", "soon", "a number of seconds above 0"),
-    Wrong("timeout", "inf", "a number of seconds above 0"),
-    Wrong("timeout", "nan", "a number of seconds above 0"),
-    Wrong("shard", "0/2", "1 <= I <= N"),
-    Wrong("shard", "3/2", "1 <= I <= N"),
-    Wrong("shard", "1", "1 <= I <= N"),
-    Wrong("jobs", "0", "a whole number from 1 to 1024, or auto"),
-    Wrong("jobs", "1025", "a whole number from 1 to 1024, or auto"),
-    Wrong("jobs", "some", "a whole number from 1 to 1024, or auto"),
-    Wrong("isolation", "vm", "auto, fork, none"),
-    Wrong("isolation", "spawn", "auto, fork, none"),
-    Wrong("replay", "nonsense", "Paste the whole token"),
-    Wrong("replay", "2|failslab|a.py|f+1|1|transient|t.py::t", "version 1"),
-    Wrong("known", "absent.txt", "--fail-alloc-update-known"),
-    Wrong("known", ".", "--fail-alloc-update-known"),
-    Wrong("report", "xml", "term or json:FILE"),
-    Wrong("report", "json", "term or json:FILE"),
-    Wrong("report", "json:", "term or json:FILE"),
-    Wrong("report", "json:absent/out.json", "a folder that exists", "absent/out.json"),
-    Wrong("report", "json:.", "a file, not a folder", "."),
-]
-
-
-def check_refused(result: pytest.RunResult, name: str, wrong: Wrong) -> None:
-    said = result.stderr.str()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert result.stdout.str() == ""  # nothing has begun
-    assert said.startswith("ERROR: ")
-    assert "Traceback" not in said
-    for part in (name, wrong.shown or wrong.value, wrong.allowed):
-        assert part in said, said
-
-
-def test_every_option_that_takes_a_value_has_wrong_ones() -> None:
-    assert {wrong.stem for wrong in WRONG} == {
-        option.stem for option in OPTIONS if option.kind != "flag"
-    }
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.stem}={wrong.value}")
-def test_a_wrong_value_is_refused_at_start_up(project: pytest.Pytester, wrong: Wrong) -> None:
-    result = project.runpytest_inprocess(
-        "--fail-alloc", *on_command_line({wrong.stem: wrong.value})
-    )
-
-    check_refused(result, f"--fail-alloc-{wrong.stem}", wrong)
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.stem}={wrong.value}")
-def test_a_wrong_value_in_an_ini_file_is_refused_with_the_files_name(
-    project: pytest.Pytester, wrong: Wrong
-) -> None:
-    write_ini(project.path, {"": True, wrong.stem: wrong.value})
-
-    result = project.runpytest_inprocess()
-
-    check_refused(result, f"{twin(wrong.stem)} in {project.path / 'pytest.ini'}", wrong)
-
-
-@pytest.mark.parametrize(
-    "stem", [option.stem for option in OPTIONS if option.kind not in ("flag", "texts")]
-)
-def test_an_empty_value_is_refused_on_the_command_line_and_means_the_default_in_an_ini_file(
-    project: pytest.Pytester, stem: str
-) -> None:
-    refused = project.runpytest_inprocess("--fail-alloc", f"--fail-alloc-{stem}=")
-    write_ini(project.path, {"": True, "spec": [MODEL], stem: ""})
-    campaign = run_here(project)
-
-    assert refused.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"--fail-alloc-{stem}" in refused.stderr.str()
-    assert campaign.summary["trials"] == 6
-
-
-@pytest.mark.parametrize("stem", ["spec", "source", "omit", "report"])
-def test_an_empty_item_is_refused(project: pytest.Pytester, stem: str) -> None:
-    result = project.runpytest_inprocess("--fail-alloc", f"--fail-alloc-{stem}=")
-
-    check_refused(result, f"--fail-alloc-{stem}", Wrong(stem, "", "Give a value"))
-
-
-def test_an_empty_token_is_refused_although_nothing_else_asks_for_a_campaign(
-    project: pytest.Pytester,
-) -> None:
-    result = project.runpytest_inprocess("--fail-alloc-replay=")
-
-    check_refused(result, "--fail-alloc-replay", Wrong("replay", "", "Give a value: TOKEN"))
-
-
-@pytest.mark.parametrize("stem", [option.stem for option in OPTIONS if option.kind == "flag"])
-@pytest.mark.parametrize(("place", "value"), [("pytest.ini", "perhaps"), ("tool.pytest", 3)])
-def test_a_flag_in_an_ini_file_is_true_or_false(
-    project: pytest.Pytester, stem: str, place: str, value: object
-) -> None:
-    file = {"pytest.ini": "pytest.ini", "tool.pytest": "pyproject.toml"}[place]
-    INI_FILES[place](project.path, {"": True, stem: value})
-
-    result = project.runpytest_inprocess()
-
-    where = f"{twin(stem)} in {project.path / file}"
-    check_refused(result, where, Wrong(stem, str(value), "true or false"))
-
-
-@pytest.mark.parametrize(
-    ("stem", "value", "allowed"),
-    [
-        ("max", True, "a whole number of at least 1"),
-        ("max", 2.5, "a whole number of at least 1"),
-        ("jobs", -1, "a whole number from 1 to 1024"),
-        ("timeout", [3], "a number of seconds above 0"),
-    ],
-)
-def test_a_wrong_native_toml_value_is_refused_as_any_other(
-    project: pytest.Pytester, stem: str, value: object, allowed: str
-) -> None:
-    write_toml("tool.pytest")(project.path, {"": True, stem: value})
-
-    result = project.runpytest_inprocess()
-
-    where = f"{twin(stem)} in {project.path / 'pyproject.toml'}"
-    check_refused(result, where, Wrong(stem, str(value), allowed))
-
-
-def test_a_wrong_value_given_by_override_is_blamed_on_the_override(
-    project: pytest.Pytester,
-) -> None:
-    write_ini(project.path, {"": True, "max": "3"})
-
-    result = project.runpytest_inprocess("-o", "fail_alloc_max=none")
-
-    check_refused(result, "-o fail_alloc_max", Wrong("max", "none", "a whole number"))
-
-
-def test_one_capability_is_not_swept_with_two_sets_of_knobs(project: pytest.Pytester) -> None:
-    specs = ["failslab:require=ring", "failslab:require=pool"]
-
-    result = project.runpytest_inprocess(*on_command_line({"spec": specs}))
-
-    check_refused(result, "--fail-alloc-spec", Wrong("spec", "failslab", "one SPEC"))
-
-
-def test_several_jobs_without_isolation_are_refused(project: pytest.Pytester) -> None:
-    values = {"jobs": 2, "isolation": "none"}
-
-    result = project.runpytest_inprocess("--fail-alloc", *on_command_line(values))
-
-    check_refused(result, "--fail-alloc-isolation", Wrong("isolation", "none", "one job"))
-
-
-def test_an_update_needs_a_file_of_known_problems(project: pytest.Pytester) -> None:
-    result = project.runpytest_inprocess("--fail-alloc", "--fail-alloc-update-known")
-
-    check_refused(
-        result, "--fail-alloc-update-known", Wrong("known", "no file", "--fail-alloc-known=FILE")
-    )
 
 
 def test_jobs_auto_is_one_for_each_core(project: pytest.Pytester) -> None:
