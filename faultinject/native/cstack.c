@@ -1,0 +1,275 @@
+/* cstack.c - walking the C stack; see cstack.h.
+ *
+ * A function is recognised by where its unwind region begins.  That needs
+ * neither symbol sizes nor debug data and holds for glibc, musl and macOS
+ * alike.  What it cannot see: static functions, which have no exported name,
+ * and the part of a function that the compiler moved away as cold. */
+#define _GNU_SOURCE
+#include "cstack.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unwind.h>
+#ifdef __linux__
+#include <link.h>
+#endif
+
+enum { MAX_FRAMES = 128 };
+
+/* The name by which the veto list asks for what fi_cstack_learn found. */
+static const char frame_maker_name[] = "_PyFrame_New_NoTrack";
+
+static void *evaluation;  /* _PyEval_EvalFrameDefault */
+static void *frame_maker; /* NULL until it is learnt */
+
+typedef struct {
+    const fi_cstack *cstack;
+    unsigned found;
+    int frames;
+} fi_look;
+
+static int
+is_extension(const fi_cstack *cstack, void *address)
+{
+    Dl_info info;
+    if (dladdr(address, &info) == 0 || info.dli_fname == NULL) {
+        return 0;
+    }
+    for (int i = 0; i < cstack->n_extensions; i++) {
+        if (strcmp(info.dli_fname, cstack->extensions[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static _Unwind_Reason_Code
+look_at(struct _Unwind_Context *context, void *closure)
+{
+    fi_look *look = closure;
+    void *start = (void *)(uintptr_t)_Unwind_GetRegionStart(context);
+    if (start == evaluation || ++look->frames > MAX_FRAMES) {
+        return _URC_END_OF_STACK;
+    }
+    const fi_cstack *cstack = look->cstack;
+    for (int i = 0; i < cstack->n_vetoed; i++) {
+        if (start == cstack->vetoed[i]) {
+            look->found |= FI_STACK_VETOED;
+        }
+    }
+    /* Our own frames come first; they lie in no extension under test. */
+    if (cstack->n_extensions > 0 && !(look->found & FI_STACK_EXTENSION) &&
+        is_extension(cstack, (void *)(uintptr_t)_Unwind_GetIP(context))) {
+        look->found |= FI_STACK_EXTENSION;
+    }
+    return _URC_NO_REASON;
+}
+
+unsigned
+fi_cstack_look(const fi_cstack *cstack)
+{
+    if (cstack->n_vetoed == 0 && cstack->n_extensions == 0) {
+        return 0;
+    }
+    fi_look look = {.cstack = cstack};
+    _Unwind_Backtrace(look_at, &look);
+    return look.found;
+}
+
+fi_code_range fi_gc_makers[2];
+
+/* Without symbol sizes (not glibc) the range stays empty: then a site may count
+ * a hit that is vetoed later. */
+static void
+find_gc_maker(fi_code_range *range, const char *name)
+{
+#if defined(__GLIBC__)
+    Dl_info info;
+    const ElfW(Sym) *entry = NULL;
+    void *start = dlsym(RTLD_DEFAULT, name);
+    if (start != NULL && dladdr1(start, &info, (void **)&entry, RTLD_DL_SYMENT) != 0 &&
+        entry != NULL) {
+        *range = (fi_code_range){(uintptr_t)start, entry->st_size};
+    }
+#else
+    (void)range;
+    (void)name;
+#endif
+}
+
+static PyMemAllocatorEx learning_from;
+static void *gc_new; /* what the frame maker calls */
+
+/* The function that the frame maker is, is the one that called gc_new. */
+static _Unwind_Reason_Code
+learn_at(struct _Unwind_Context *context, void *closure)
+{
+    int *seen = closure;
+    void *start = (void *)(uintptr_t)_Unwind_GetRegionStart(context);
+    if (*seen) {
+        frame_maker = start;
+        return _URC_END_OF_STACK;
+    }
+    *seen = start == gc_new;
+    return _URC_NO_REASON;
+}
+
+static void *
+learning_malloc(void *context, size_t size)
+{
+    int seen = 0;
+    _Unwind_Backtrace(learn_at, &seen);
+    return learning_from.malloc(context, size);
+}
+
+int
+fi_cstack_learn(void)
+{
+    gc_new = dlsym(RTLD_DEFAULT, "_PyObject_GC_NewVar");
+    PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &learning_from);
+    PyMemAllocatorEx hook = learning_from;
+    hook.malloc = learning_malloc;
+    PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &hook);
+    PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get()); /* makes it */
+    PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &learning_from);
+    Py_XDECREF(frame);
+    /* Inlined into its caller it has no address of its own. */
+    if (frame_maker == (void *)PyThreadState_GetFrame || frame_maker == (void *)fi_cstack_learn) {
+        frame_maker = NULL;
+    }
+    return frame_maker != NULL;
+}
+
+void
+fi_cstack_warm_up(void)
+{
+    fi_look look = {.cstack = &(fi_cstack){0}};
+    evaluation = dlsym(RTLD_DEFAULT, "_PyEval_EvalFrameDefault");
+    _Unwind_Backtrace(look_at, &look);
+    find_gc_maker(&fi_gc_makers[0], "_PyObject_GC_New");
+    find_gc_maker(&fi_gc_makers[1], "_PyObject_GC_NewVar");
+}
+
+/* One text of a tuple of str; NULL with an exception set. */
+static const char *
+text_of(PyObject *texts, Py_ssize_t at)
+{
+    return PyUnicode_AsUTF8(PyTuple_GET_ITEM(texts, at));
+}
+
+int
+fi_cstack_init(fi_cstack *cstack, PyObject *vetoed, PyObject *extensions)
+{
+    Py_ssize_t n_vetoed = PyTuple_GET_SIZE(vetoed);
+    Py_ssize_t n_extensions = PyTuple_GET_SIZE(extensions);
+    cstack->vetoed = calloc((size_t)n_vetoed + 1, sizeof(void *));
+    cstack->extensions = calloc((size_t)n_extensions + 1, sizeof(char *));
+    if (cstack->vetoed == NULL || cstack->extensions == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < n_vetoed; i++) {
+        const char *name = text_of(vetoed, i);
+        if (name == NULL) {
+            return -1;
+        }
+        void *start = dlsym(RTLD_DEFAULT, name);
+        if (start == NULL && strcmp(name, frame_maker_name) == 0) {
+            start = frame_maker;
+        }
+        if (start != NULL) { /* not every version has every function */
+            cstack->vetoed[cstack->n_vetoed++] = start;
+        }
+    }
+    for (Py_ssize_t i = 0; i < n_extensions; i++) {
+        const char *path = text_of(extensions, i);
+        char *copy = path != NULL ? strdup(path) : NULL;
+        if (copy == NULL) {
+            return PyErr_Occurred() ? -1 : (PyErr_NoMemory(), -1);
+        }
+        cstack->extensions[cstack->n_extensions++] = copy;
+    }
+    return 0;
+}
+
+void
+fi_cstack_clear(fi_cstack *cstack)
+{
+    for (int i = 0; i < cstack->n_extensions; i++) {
+        free(cstack->extensions[i]);
+    }
+    free(cstack->extensions);
+    free(cstack->vetoed);
+    memset(cstack, 0, sizeof(*cstack));
+}
+
+static const char *
+last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+PyObject *
+fi_cstack_describe(void *address)
+{
+    Dl_info info;
+    if (address == NULL || dladdr(address, &info) == 0 || info.dli_fname == NULL) {
+        Py_RETURN_NONE;
+    }
+    /* dladdr names the nearest exported symbol below, which may end before the
+     * address: then the function is a static one and has no name. */
+    const char *symbol = info.dli_sname;
+#if defined(__GLIBC__)
+    const ElfW(Sym) *entry = NULL;
+    if (symbol != NULL &&
+        dladdr1(address, &info, (void **)&entry, RTLD_DL_SYMENT) != 0 && entry != NULL &&
+        (char *)address > (char *)info.dli_saddr + entry->st_size) {
+        symbol = NULL;
+    }
+#endif
+    return Py_BuildValue("(ssn)", symbol != NULL ? symbol : "", last_part(info.dli_fname),
+                         (Py_ssize_t)((char *)address - (char *)info.dli_fbase));
+}
+
+#ifdef __linux__
+typedef struct {
+    const char *name;
+    size_t offset;
+    void *found;
+} fi_sought;
+
+static int
+seek(struct dl_phdr_info *info, size_t size, void *closure)
+{
+    (void)size;
+    fi_sought *sought = closure;
+    if (strcmp(last_part(info->dlpi_name), sought->name) != 0) {
+        return 0;
+    }
+    sought->found = (void *)(info->dlpi_addr + sought->offset);
+    return 1;
+}
+#endif
+
+void *
+fi_cstack_address(const char *name, size_t offset)
+{
+#ifdef __linux__
+    fi_sought sought = {name, offset, NULL};
+    dl_iterate_phdr(seek, &sought);
+    if (sought.found == NULL) { /* the program itself goes by the name "" there */
+        Dl_info info;
+        if (evaluation != NULL && dladdr(evaluation, &info) != 0 && info.dli_fname != NULL &&
+            strcmp(last_part(info.dli_fname), name) == 0) {
+            return (char *)info.dli_fbase + offset;
+        }
+    }
+    return sought.found;
+#else
+    (void)name;
+    (void)offset;
+    return NULL;
+#endif
+}

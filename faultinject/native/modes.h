@@ -1,0 +1,286 @@
+/* modes.h - what each mode makes of a request that counts.
+ *
+ * Here: one function `MODE_fails` for each mode, and the cold paths behind it.
+ * Not here: the wrappers that call them (hooks.c), which includes this file
+ * once, so that each wrapper holds its mode's hot path.
+ *
+ * The raw domain runs without the GIL, on any thread, and during shutdown.
+ * So nothing here calls the Python API without a thread state, takes a lock,
+ * or takes memory from Python. */
+#ifndef FAULTINJECT_MODES_H
+#define FAULTINJECT_MODES_H
+
+#include "frame_search.h"
+#include "hooks.h"
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define COLD __attribute__((cold, noinline))
+
+/* Does nothing: a place for a debugger to stop at when a fault is injected. */
+static __attribute__((noinline)) void
+fi_injected(void)
+{
+    __asm__ volatile("");
+}
+
+static void
+note(fi_arming *arming, int domain, size_t size, void *caller, const fi_place *place)
+{
+    fi_event event = {.code = place->code,
+                      .caller = caller,
+                      .size = size,
+                      .thread = PyThread_get_thread_ident(),
+                      .lasti = place->lasti,
+                      .domain = domain};
+    fi_ring_add(&arming->ring, &event);
+    fi_injected();
+}
+
+/* The rule alone says that this request fails.  Now the frames are read: the
+ * harness's own requests and those of tracers pass, and so do vetoed ones. */
+static COLD int
+rule_fails(fi_arming *arming, enum fi_decision decision, int domain, size_t size, void *caller)
+{
+    fi_place place = {0};
+    PyThreadState *state = fi_asker(arming, domain);
+    if (state == NULL) {
+        atomic_fetch_add_explicit(&arming->stats.nogil, 1, memory_order_relaxed);
+    } else {
+        fi_frame *frame = fi_innermost(state);
+        int depth = arming->scope_depth;
+        if (state->tracing) {
+            arming->stats.tracing++;
+            fi_attr_pass_on(&arming->attr, decision);
+            return 0;
+        }
+        if (!fi_nearest(arming, &frame, &depth, &place)) {
+            fi_attr_pass_on(&arming->attr, decision);
+            return 0;
+        }
+    }
+    if (fi_cstack_look(&arming->cstack) & FI_STACK_VETOED) {
+        arming->stats.vetoed++;
+        fi_attr_pass_on(&arming->attr, decision);
+        return 0;
+    }
+    if (!fi_attr_charge(&arming->attr, decision)) {
+        return 0;
+    }
+    note(arming, domain, size, caller, &place);
+    return 1;
+}
+
+static inline int
+RULE_fails(fi_arming *arming, int domain, size_t size, void *caller)
+{
+    enum fi_decision decision =
+        fi_attr_decide(&arming->attr, (int64_t)size, NULL, NULL, NULL, NULL);
+    return UNLIKELY(decision <= FI_FAIL_NTH) &&
+           rule_fails(arming, decision, domain, size, caller);
+}
+
+typedef struct {
+    fi_arming *arming;
+    int domain;
+    fi_place place;
+} fi_asked;
+
+__attribute__((always_inline)) static inline int
+permits(void *closure)
+{
+    fi_asked *asked = closure;
+    PyThreadState *state = fi_asker(asked->arming, asked->domain);
+    if (state == NULL) {
+        atomic_fetch_add_explicit(&asked->arming->stats.nogil, 1, memory_order_relaxed);
+        return 0;
+    }
+    if (state->tracing) {
+        asked->arming->stats.tracing++;
+        return 0;
+    }
+    return fi_permitted(asked->arming, state, &asked->place);
+}
+
+static COLD int
+filtered_fails(fi_arming *arming, enum fi_decision decision, int domain, size_t size,
+               void *caller, const fi_place *place)
+{
+    if (fi_cstack_look(&arming->cstack) & FI_STACK_VETOED) {
+        arming->stats.vetoed++;
+        fi_attr_pass_on(&arming->attr, decision);
+        return 0;
+    }
+    if (!fi_attr_charge(&arming->attr, decision)) {
+        return 0;
+    }
+    note(arming, domain, size, caller, place);
+    return 1;
+}
+
+static inline int
+FILTERED_fails(fi_arming *arming, int domain, size_t size, void *caller)
+{
+    fi_asked asked = {.arming = arming, .domain = domain};
+    enum fi_decision decision =
+        fi_attr_decide(&arming->attr, (int64_t)size, permits, &asked, NULL, NULL);
+    return UNLIKELY(decision <= FI_FAIL_NTH) &&
+           filtered_fails(arming, decision, domain, size, caller, &asked.place);
+}
+
+/* Write down a new site, once its C stack has been looked at. */
+static COLD fi_site *
+new_site(fi_arming *arming, fi_site *slot, uint64_t key, const fi_place *place, int domain,
+         void *caller)
+{
+    unsigned stack = fi_cstack_look(&arming->cstack);
+    fi_site site = {.key = key,
+                    .code = place->code,
+                    .caller = caller,
+                    .lasti = place->lasti,
+                    .domain = (uint8_t)domain};
+    if (stack & FI_STACK_VETOED) {
+        site.flags |= FI_SITE_VETOED;
+    }
+    if (stack & FI_STACK_EXTENSION) {
+        site.flags |= FI_SITE_EXTENSION;
+    } else if (!(place->says & FI_INCLUDE)) {
+        site.flags |= FI_SITE_FOREIGN;
+    }
+    const fi_target *target = &arming->target;
+    if (place->is_target && (target->domain < 0 || target->domain == domain) &&
+        (target->caller == NULL || target->caller == caller)) {
+        for (int i = 0; i < target->n_offsets; i++) {
+            if (target->offsets[i] == place->lasti) {
+                site.flags |= FI_SITE_TARGET;
+            }
+        }
+    }
+    return fi_sites_fill(&arming->sites, slot, &site) ? slot : NULL;
+}
+
+static inline fi_site *
+site_of(fi_arming *arming, const fi_place *place, int domain, size_t size, void *caller)
+{
+    /* What the C stack says is found out once for each key and holds for all its
+     * hits.  One instruction makes tuples, which count, and frame objects, which
+     * are vetoed, through one C caller: their sizes tell them apart. */
+    uint64_t key = place->content;
+    if (fi_is_gc_maker(caller)) {
+        key += size * UINT64_C(0x9E3779B97F4A7C15);
+        key += key == 0;
+    }
+    fi_site *site = fi_sites_slot(&arming->sites, key, place->lasti, domain, caller);
+    if (UNLIKELY(site->key == 0)) {
+        site = new_site(arming, site, key, place, domain, caller);
+    }
+    return site;
+}
+
+/* With an extension under test: the nearest frame of any code is the site if
+ * the extension asks; otherwise it is the nearest frame under test, as ever. */
+static COLD fi_site *
+site_with_extension(fi_arming *arming, fi_frame *frame, int domain, size_t size, void *caller)
+{
+    fi_place place;
+    while (frame != NULL && !fi_place_of(arming, frame, &place)) {
+        frame = fi_outer(frame);
+    }
+    if (frame == NULL) {
+        arming->stats.nobody++;
+        return NULL;
+    }
+    if (place.says & FI_STOP) {
+        arming->stats.harness++;
+        return NULL;
+    }
+    fi_site *site = site_of(arming, &place, domain, size, caller);
+    if (site == NULL || !(site->flags & FI_SITE_FOREIGN)) {
+        return site;
+    }
+    int depth = arming->scope_depth;
+    return fi_nearest(arming, &frame, &depth, &place) ? site_of(arming, &place, domain, size, caller)
+                                                      : NULL;
+}
+
+/* The site that a request belongs to; NULL if it is nobody's, vetoed, or found
+ * no room.  In a strike (only_target) sites of other code are not written
+ * down: nobody asks for them. */
+static inline fi_site *
+resolve(fi_arming *arming, int domain, size_t size, void *caller, int only_target)
+{
+    PyThreadState *state = fi_asker(arming, domain);
+    if (UNLIKELY(state == NULL)) {
+        atomic_fetch_add_explicit(&arming->stats.nogil, 1, memory_order_relaxed);
+        return NULL;
+    }
+    if (UNLIKELY(state->tracing)) {
+        arming->stats.tracing++;
+        return NULL;
+    }
+    fi_frame *frame = fi_innermost(state);
+    fi_site *site;
+    if (UNLIKELY(arming->cstack.n_extensions > 0)) {
+        site = site_with_extension(arming, frame, domain, size, caller);
+    } else {
+        fi_place place;
+        if (!fi_nearest_from_top(arming, frame, &place) || (only_target && !place.is_target)) {
+            return NULL;
+        }
+        site = site_of(arming, &place, domain, size, caller);
+    }
+    if (UNLIKELY(site != NULL && (site->flags & FI_SITE_VETOED))) {
+        arming->stats.vetoed++;
+        return NULL;
+    }
+    return site;
+}
+
+static inline int
+CENSUS_fails(fi_arming *arming, int domain, size_t size, void *caller)
+{
+    fi_site *site = resolve(arming, domain, size, caller, 0);
+    if (LIKELY(site != NULL)) {
+        fi_site_hit(site, size);
+    }
+    return 0;
+}
+
+/* The planned hit, or one after it where the fault persists. */
+static COLD int
+strike(fi_arming *arming, const fi_site *site, size_t size)
+{
+    /* The site passed the veto when it was new; this very stack may not. */
+    if (fi_cstack_look(&arming->cstack) & FI_STACK_VETOED) {
+        arming->stats.vetoed++;
+        return 0;
+    }
+    fi_place place = {.code = site->code, .lasti = site->lasti};
+    arming->struck = 1;
+    note(arming, site->domain, size, site->caller, &place);
+    return 1;
+}
+
+static inline int
+STRIKE_fails(fi_arming *arming, int domain, size_t size, void *caller)
+{
+    if (arming->struck && !arming->target.persistent) {
+        return 0;
+    }
+    fi_site *site = resolve(arming, domain, size, caller, !arming->struck);
+    if (LIKELY(site == NULL)) {
+        return 0;
+    }
+    if (site->flags & FI_SITE_TARGET) {
+        fi_site_hit(site, size);
+        /* Not "==": a hit whose own stack is vetoed hands its turn on. */
+        if (++arming->hits < arming->target.hit && !arming->struck) {
+            return 0;
+        }
+    } else if (!arming->struck) {
+        return 0;
+    }
+    return strike(arming, site, size);
+}
+
+#endif

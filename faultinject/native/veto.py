@@ -1,0 +1,36 @@
+"""Functions of CPython that do not survive an allocation failure inside them.
+
+Lives here: their names, and what goes wrong in each. Not here: the walk of the C
+stack that looks for them (``cstack.c``), and the labels for what goes wrong elsewhere
+(`faultinject.campaign.known`).
+
+A request is vetoed if one of them stands between it and the innermost evaluation of
+Python code: it neither counts nor fails, and is counted as vetoed. Names that a
+version does not export are passed over; static functions cannot be named, with one
+exception that is found out by trial.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_TRACEBACK: Final = "the traceback loses the line at fault, or the pending exception is dropped"
+_FUNCTION: Final = "MAKE_FUNCTION releases the code object once too often; a later use crashes"
+
+REASONS: Final[dict[str, str]] = {
+    "PyTraceBack_Here": _TRACEBACK,
+    "_PyTraceBack_FromFrame": _TRACEBACK,
+    "PyErr_NormalizeException": _TRACEBACK,
+    "_PyErr_NormalizeException": _TRACEBACK,
+    "_PyErr_SetObject": _TRACEBACK,
+    "PyErr_SetObject": _TRACEBACK,
+    # Not exported: the C module finds it out when it is loaded.
+    "_PyFrame_New_NoTrack": _TRACEBACK,
+    "PyFunction_New": _FUNCTION,
+    "PyFunction_NewWithQualName": _FUNCTION,
+    "_PyFunction_FromConstructor": _FUNCTION,
+}
+"""What goes wrong in each function, by its name."""
+
+VETOED: Final = tuple(REASONS)
+"""The veto that is on by default."""
