@@ -127,6 +127,9 @@ if TYPE_CHECKING:
         kzalloc,
         use_memory,
     )
+    from faultinject.native.capability import (
+        fail_pymem,
+    )
 
 __all__ = [
     "GFP_ATOMIC",
@@ -202,6 +205,7 @@ __all__ = [
     "fail_alloc",
     "fail_nth",
     "fail_page_alloc",
+    "fail_pymem",
     "failslab",
     "format_gfp",
     "free_page",
@@ -245,6 +249,7 @@ _HOMES = {
         "MemoryFault OutOfBounds SpecError UnavailableError UsageError UseAfterFree"
     ),
     "faultinject.gfp": "Gfp format_gfp",
+    "faultinject.native.capability": "fail_pymem",
     "faultinject.mm": (
         "KmemCache LiveObject Memory PAGE_SIZE Page Pointer SLAB_ACCOUNT SLAB_FAILSLAB "
         "SLAB_HWCACHE_ALIGN SLAB_RECLAIM_ACCOUNT ZERO_SIZE_PTR current_memory get_order "
@@ -254,7 +259,17 @@ _HOMES = {
         "use_memory"
     ),
 }
-_SUBMODULES = ("api", "callsite", "campaign", "capabilities", "engine", "errors", "gfp", "mm")
+_SUBMODULES = (
+    "api",
+    "callsite",
+    "campaign",
+    "capabilities",
+    "engine",
+    "errors",
+    "gfp",
+    "mm",
+    "native",
+)
 
 
 def _home_of(name: str) -> str | None:

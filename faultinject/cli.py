@@ -18,6 +18,7 @@ import faultinject
 from faultinject.capabilities import registry
 from faultinject.capabilities.arming import Arming
 from faultinject.capabilities.capability import Capability
+from faultinject.capabilities.fail_pymem import NO_LIMIT
 from faultinject.engine.log import injections
 from faultinject.engine.spec import parse_knobs
 from faultinject.errors import FaultInjectError, UnavailableError, UsageError
@@ -175,15 +176,18 @@ def _list(options: argparse.Namespace) -> int:
         print(f"{capability.name} (sizes in {capability.unit}): {state}")
         print(f"  {capability.doc}")
         origin = registry.origin(capability.name)
-        if origin != "faultinject":
+        if origin != "faultinject" and " of faultinject " not in origin:
             print(f"  from {origin}")
         for name, gate in capability.gates.items():
-            print(
-                f"  {name}: {gate.doc} Default {_shown(gate.default)}; "
-                f"kernel {_shown(gate.kernel_default)}."
-            )
+            kernel = f"; kernel {_shown(gate.kernel_default)}"
+            differs = "" if gate.kernel_default == gate.default else kernel
+            print(f"  {name}: {gate.doc} Default {_shown(gate.default)}{differs}.")
+        for name in capability.profiles:
+            print(f"  profile={name}")
     return 0
 
 
 def _shown(value: object) -> str:
+    if value == NO_LIMIT:
+        return "no limit"
     return {True: "Y", False: "N"}[value] if isinstance(value, bool) else str(value)

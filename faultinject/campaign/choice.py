@@ -50,13 +50,20 @@ def choose(specs: Iterable[str] = (), *, option: str = "SPEC") -> Choice:
     random: list[RandomMode] = []
     texts = list(specs)
     if not texts:
-        return Choice({name: {} for name in registry.names()})
+        return Choice({item.name: {} for item in registry.all() if item.sweepable})
     for text in texts:
         drawn: dict[str, Mapping[str, Any]] = {}
         for name, knobs in registry.parse_spec(text):
             if "probability" in knobs:
                 drawn[name] = knobs
                 continue
+            if not registry.get(name).sweepable:
+                raise UsageError(
+                    "a capability that cannot be swept",
+                    value=name,
+                    where=f"{option} {text!r}",
+                    cure="Give it a probability, for random trials",
+                )
             _refuse_dice(name, knobs, text, option)
             if swept.get(name, knobs) != knobs:
                 raise UsageError(

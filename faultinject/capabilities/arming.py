@@ -8,7 +8,7 @@ that makes entries) and `ArmedSet` (several at once). Not here: what a capabilit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from faultinject.engine import spec, task
 from faultinject.engine.attr import FaultAttr
@@ -35,20 +35,22 @@ class Gate(NamedTuple):
     """A test of a capability's own that exempts calls from the rule.
 
     Attributes:
-        type: ``bool`` or ``int``; an int is a whole number from 0.
+        type: ``bool``, ``int`` or ``str``; an int is a whole number from 0.
         default: the lenient value, which exempts nothing that can be failed.
         kernel_default: the value of ``profile="kernel"``.
         doc: one sentence for ``faultinject list``.
     """
 
-    type: type[bool] | type[int]
-    default: bool | int
-    kernel_default: bool | int
+    type: type[bool] | type[int] | type[str]
+    default: bool | int | str
+    kernel_default: bool | int | str
     doc: str
 
     @property
     def kind(self) -> spec.Kind:
         """The gate's kind as a knob."""
+        if self.type is str:
+            return spec.Kind.WORD
         return spec.Kind.FLAG if self.type is bool else spec.Kind.UNSIGNED
 
 
@@ -65,7 +67,7 @@ class Setting(task.Entry):
     __slots__ = ("attr", "countdown", "gates", "injections")
 
     def __init__(
-        self, key: object, attr: FaultAttr, gates: dict[str, int], *, all_tasks: bool = False
+        self, key: object, attr: FaultAttr, gates: dict[str, Any], *, all_tasks: bool = False
     ) -> None:
         super().__init__(key, all_tasks=all_tasks)
         self.attr: Final = attr
@@ -86,7 +88,7 @@ class Armed(Setting):
     injections: list[Injection]
 
     def __init__(
-        self, key: object, attr: FaultAttr, gates: dict[str, int], *, all_tasks: bool = False
+        self, key: object, attr: FaultAttr, gates: dict[str, Any], *, all_tasks: bool = False
     ) -> None:
         super().__init__(key, attr, gates, all_tasks=all_tasks)
         self.injections = []
@@ -124,30 +126,39 @@ class Arming(Scope[Armed]):
         nth = values.pop("nth", None)
         self.nth: Final = nth if isinstance(nth, int) else None
         profile = values.pop("profile", None)
-        if profile not in (None, KERNEL_PROFILE):
-            raise SpecError(
-                "no such profile",
-                value=profile,
-                where=capability.name,
-                cure=f'Give "{KERNEL_PROFILE}", or leave it out',
-            )
-        gates = {
-            name: gate.kernel_default if profile else gate.default
-            for name, gate in capability.gates.items()
-        }
+        gates = self._profile(profile)
         for name in capability.gates.keys() & values.keys():
-            gates[name] = values.pop(name)  # type: ignore[assignment]  # checked: bool or int
+            gates[name] = values.pop(name)
         self._gates = gates
         self._refuse_contradictions(attr, values)
         if isinstance(attr, FaultAttr):
             self._attr = attr.copy()
         else:
-            injecting = profile is None and self.nth is None
+            injecting = profile != KERNEL_PROFILE and self.nth is None
             self._attr = FaultAttr(probability=100 if injecting else 0)
             for name, value in values.items():
                 setattr(self._attr, name, value)
         if self._attr.name is None:
             self._attr.name = capability.name
+
+    def _profile(self, profile: object) -> dict[str, Any]:
+        """Give the gates' values before any knob."""
+        capability = self.capability
+        if profile == KERNEL_PROFILE:
+            return {name: gate.kernel_default for name, gate in capability.gates.items()}
+        gates = {name: gate.default for name, gate in capability.gates.items()}
+        if profile is not None:
+            values = capability.profiles.get(str(profile))
+            if values is None:
+                known = ", ".join([KERNEL_PROFILE, *capability.profiles])
+                raise SpecError(
+                    "no such profile",
+                    value=profile,
+                    where=capability.name,
+                    cure=f"Give one of {known}, or leave it out",
+                )
+            gates.update(values)
+        return gates
 
     def _check(self, name: str, value: object) -> object:
         capability = self.capability
@@ -194,7 +205,7 @@ class Arming(Scope[Armed]):
 
     def fresh(self) -> tuple[tuple[task.Entry, ...], Armed]:
         """Make one entry, with counts that begin anew."""
-        armed = Armed(
+        armed = self.capability.entry_type(
             self.capability, self._attr.copy(), dict(self._gates), all_tasks=self.all_tasks
         )
         if self.nth is not None:

@@ -66,6 +66,10 @@ class Capability:
         unit: what `size` and the knob `space` count, in the plural.
         doc: one sentence for ``faultinject list``.
         gates: the capability's own knobs.
+        profiles: named sets of gate values, besides ``kernel``.
+        sweepable: whether a campaign can fail its call sites one by one; if not, it
+            is armed with a probability or by hand.
+        entry_type: what one entry of an arming is.
         allocates: whether it is about the model memory, so that `fail_alloc` without a
             spec arms it.
     """
@@ -74,7 +78,10 @@ class Capability:
     unit: ClassVar[str]
     doc: ClassVar[str]
     gates: ClassVar[Mapping[str, Gate]] = {}
+    profiles: ClassVar[Mapping[str, Mapping[str, int | str]]] = {}
     allocates: ClassVar[bool] = False
+    sweepable: ClassVar[bool] = True
+    entry_type: ClassVar[type[Armed]] = Armed
 
     _process: Setting
     _bare: Arming
@@ -163,7 +170,7 @@ class Capability:
         profile: str | None = ...,
         all_tasks: bool = ...,
         attr: FaultAttr = ...,
-        **gates: bool | int,
+        **gates: bool | int | str,
     ) -> Arming: ...
     def __call__(self, *target: Any, **knobs: Any) -> Any:
         """Arm with `knobs`, see `faultinject.capabilities.arming.Arming`; or decorate."""

@@ -15,6 +15,7 @@ is popped, from whichever context: no token has to match.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
 from threading import RLock, get_ident
@@ -33,6 +34,9 @@ exemptions: int = 0
 
 countdowns: int = 0
 """The same for countdowns of `fail_nth`."""
+
+exempted: Callable[[bool], None] | None = None
+"""Told when an exemption begins (true) and ends, by whoever cannot call `exempt` itself."""
 
 _stack: Final[ContextVar[tuple[Entry, ...]]] = ContextVar("faultinject_stack", default=())
 _everywhere: tuple[Entry, ...] = ()
@@ -59,6 +63,12 @@ class Entry:
         self.all_tasks: Final = all_tasks
         self.ident = 0
         self.serial = 0
+
+    def entered(self) -> None:
+        """Act on having come into force, as the last thing; what it raises undoes the push."""
+
+    def left(self) -> None:
+        """Act on the end, as the first thing."""
 
 
 class FailNth(Entry):
@@ -122,6 +132,16 @@ class Exemption(Entry):
     def __init__(self) -> None:
         super().__init__(self.KEY)
 
+    def entered(self) -> None:
+        """Tell a hook that cannot ask."""
+        if exempted is not None:
+            exempted(True)
+
+    def left(self) -> None:
+        """Tell it of the end."""
+        if exempted is not None:
+            exempted(False)
+
 
 def change_live(by: int) -> None:
     """Add to the count of live things."""
@@ -153,11 +173,20 @@ def push(*entries: Entry) -> None:
             if entry.all_tasks:
                 _everywhere = (*_everywhere, entry)
     _stack.set((*(entry for entry in _stack.get() if entry.active), *entries))
+    try:
+        for entry in entries:
+            entry.entered()
+    except BaseException:
+        pop(*entries)
+        raise
 
 
 def pop(*entries: Entry) -> None:
     """End entries, in every context that knows them. One that has ended stays so."""
     global _everywhere
+    for entry in reversed(entries):
+        if entry.active:
+            entry.left()
     with lock:
         for entry in entries:
             if entry.active:

@@ -1,0 +1,149 @@
+"""fail_pymem: CPython's own allocations fail, with its own ``MemoryError``.
+
+Lives here: which requests are eligible, the knobs, and what one arming keeps. Not here:
+the hook in the interpreter (`faultinject.native`), which this floor does not know: it
+puts itself in as `FailPymem.core`. Source of the idea: the kernel's failslab and
+fail_page_alloc, applied to the interpreter's allocator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import current_thread
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
+
+from faultinject.callsite import UNKNOWN, CallSite
+from faultinject.capabilities.arming import Armed, Gate
+from faultinject.capabilities.capability import Capability
+from faultinject.engine import task
+from faultinject.engine.attr import FaultAttr
+from faultinject.engine.log import injections
+from faultinject.errors import UnavailableError
+
+# As the kernel's SIZE_MAX: no request is larger.
+NO_LIMIT: Final = 2**63 - 1
+
+
+class Struck(NamedTuple):
+    """One request that the hook refused: its size in bytes, and where it came from."""
+
+    size: int
+    site: CallSite | None
+
+
+class PymemHook(Protocol):
+    """One arming of the hook, while it lasts."""
+
+    nth: int
+
+    def close(self) -> Sequence[Struck]:
+        """Disarm; give what was refused, oldest first."""
+
+
+class PymemCore(Protocol):
+    """What `faultinject.native` puts in."""
+
+    def unavailable(self) -> str | None:
+        """Say why there is no hook here, or None."""
+
+    def open(
+        self, attr: FaultAttr, gates: Mapping[str, Any], *, nth: int, marked: bool, all_tasks: bool
+    ) -> PymemHook:
+        """Arm the hook, as the last act."""
+
+
+class PymemArmed(Armed):
+    """One entry of an arming of `fail_pymem`.
+
+    The hook keeps the counts while the entry lasts: `times`, `space`, `count` and
+    `injections` are those of its end. `fail_nth` counts on in the hook, and what is left
+    of it comes back.
+    """
+
+    __slots__ = ("_hook", "_nth")
+
+    def __init__(
+        self, key: object, attr: FaultAttr, gates: dict[str, Any], *, all_tasks: bool = False
+    ) -> None:
+        super().__init__(key, attr, gates, all_tasks=all_tasks)
+        self._hook: PymemHook | None = None
+        self._nth: task.FailNth | None = None
+
+    def entered(self) -> None:
+        """Hook the interpreter."""
+        self._nth = task.countdown() or self.countdown
+        nth = self._nth.remaining if self._nth is not None else 0
+        self._hook = fail_pymem.open_hook(
+            self.attr, self.gates, nth=nth, marked=task.made_to_fail(), all_tasks=self.all_tasks
+        )
+
+    def left(self) -> None:
+        """Give the interpreter its own allocator back, and write down what was refused."""
+        hook, self._hook = self._hook, None
+        if hook is None:
+            return
+        struck = hook.close()
+        if self._nth is not None:
+            self._nth.remaining = hook.nth
+        for item in struck:
+            self.injections.append(
+                injections.record(
+                    fail_pymem.name,
+                    item.size,
+                    fail_pymem.unit,
+                    item.site or UNKNOWN,
+                    current_thread().name,
+                    cause="rule" if self._nth is None else "fail_nth",
+                    retry=False,
+                )
+            )
+
+
+class FailPymem(Capability):
+    """CPython's raw, mem and obj domains return NULL; what asked raises its MemoryError."""
+
+    name = "fail_pymem"
+    unit = "bytes"
+    doc = "Any allocation of the interpreter fails for real, and it raises MemoryError."
+    sweepable = False
+    entry_type = PymemArmed
+    gates: ClassVar[Mapping[str, Gate]] = {
+        "domains": Gate(
+            str, "raw|mem|obj", "raw|mem|obj", "Only requests of these domains, with | between."
+        ),
+        "min_size": Gate(int, 0, 0, "Exempt smaller requests, in bytes."),
+        "max_size": Gate(int, NO_LIMIT, NO_LIMIT, "Exempt larger requests, in bytes."),
+    }
+    profiles: ClassVar[Mapping[str, Mapping[str, int | str]]] = {
+        "small": {"domains": "mem|obj", "max_size": 512},
+        "pages": {"domains": "pages"},
+    }
+
+    core: PymemCore | None = None
+
+    def unavailable(self) -> str | None:
+        """Why the interpreter cannot be hooked here; None if it can."""
+        if self.core is None:
+            return "faultinject.native is not loaded"
+        return self.core.unavailable()
+
+    def open_hook(
+        self, attr: FaultAttr, gates: Mapping[str, Any], *, nth: int, marked: bool, all_tasks: bool
+    ) -> PymemHook:
+        """Arm the hook.
+
+        Raises:
+            UnavailableError: there is none here, with the reason.
+        """
+        reason = self.unavailable()
+        if reason is not None or self.core is None:
+            raise UnavailableError(
+                "failures of Python's own memory are not available here",
+                where=reason,
+                cure="`faultinject list` shows what is",
+                slug="unavailable",
+            )
+        return self.core.open(attr, gates, nth=nth, marked=marked, all_tasks=all_tasks)
+
+
+fail_pymem: Final = FailPymem()
