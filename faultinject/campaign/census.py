@@ -22,8 +22,8 @@ class Reached:
 
     Attributes:
         instructions: those that the site stands for, each as the fingerprint of its
-            code and its offset; several where the site is a whole line. Good only
-            for the source and the interpreter that made them.
+            code (0 if nobody asks for it) and its offset; several where the site is a
+            whole line. Good only for the source and the interpreter that made them.
     """
 
     capability: str

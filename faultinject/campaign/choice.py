@@ -13,7 +13,7 @@ from typing import Any
 
 from faultinject.campaign.settings import RandomMode
 from faultinject.capabilities import registry
-from faultinject.errors import SpecError, UsageError
+from faultinject.errors import SpecError, UnavailableError, UsageError
 
 # What a sweep itself decides: with one of these and no probability, the text cannot
 # mean what its author hopes.
@@ -50,20 +50,15 @@ def choose(specs: Iterable[str] = (), *, option: str = "SPEC") -> Choice:
     random: list[RandomMode] = []
     texts = list(specs)
     if not texts:
-        return Choice({item.name: {} for item in registry.all() if item.sweepable})
+        return Choice({item.name: {} for item in registry.all() if item.unsweepable() is None})
     for text in texts:
         drawn: dict[str, Mapping[str, Any]] = {}
         for name, knobs in registry.parse_spec(text):
             if "probability" in knobs:
+                _refuse_unavailable(name, registry.get(name).unavailable(), text, option)
                 drawn[name] = knobs
                 continue
-            if not registry.get(name).sweepable:
-                raise UsageError(
-                    "a capability that cannot be swept",
-                    value=name,
-                    where=f"{option} {text!r}",
-                    cure="Give it a probability, for random trials",
-                )
+            _refuse_unavailable(name, registry.get(name).unsweepable(), text, option)
             _refuse_dice(name, knobs, text, option)
             if swept.get(name, knobs) != knobs:
                 raise UsageError(
@@ -76,6 +71,16 @@ def choose(specs: Iterable[str] = (), *, option: str = "SPEC") -> Choice:
         if drawn:
             random.append(RandomMode(text, drawn))
     return Choice(swept, tuple(random))
+
+
+def _refuse_unavailable(name: str, reason: str | None, text: str, option: str) -> None:
+    if reason is not None:
+        raise UnavailableError(
+            f"{name} is not available here: {reason}",
+            where=f"{option} {text!r}",
+            cure="Leave it out; `faultinject list` shows what is available",
+            slug="unavailable",
+        )
 
 
 def _refuse_dice(name: str, knobs: Mapping[str, Any], text: str, option: str) -> None:

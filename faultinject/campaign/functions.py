@@ -87,9 +87,11 @@ class Functions:
         result.error = describe(error)
         result.propagated = is_propagated(error, raises=self._raises, under_test=self._scope.covers)
 
-    def explain(self) -> str:
+    def explain(self, note: str = "") -> str:
         """Render the traceback of the last armed run, and let go of the exception."""
         if self._error is not None:
+            if note:
+                self._error.add_note(note)
             self._text = "".join(traceback.format_exception(self._error))
             self._error = None
         return self._text

@@ -32,6 +32,10 @@ class TrialRecord:
         duration: seconds in the body.
         text: the traceback, only of a bad trial.
         output: what the trial printed, only of a bad trial.
+        size: of the request that failed, in `unit`; 0 if nothing struck, or nobody
+            lived to tell.
+        domain: of a real allocation: raw, mem, obj or arena; else "".
+        caller: of a real allocation: the C function that asked, where it is known.
     """
 
     capability: str
@@ -50,6 +54,10 @@ class TrialRecord:
     strict: bool = False
     text: str = ""
     output: str = ""
+    size: int = 0
+    unit: str = ""
+    domain: str = ""
+    caller: str = ""
 
     @property
     def bad(self) -> bool:
@@ -61,6 +69,14 @@ class TrialRecord:
         """What the outcome means, known problem or not."""
         return self.outcome.verdict(strict=self.strict)
 
+    @property
+    def request(self) -> str:
+        """What was asked for, in words; empty where nobody knows."""
+        parts = [f"{self.size} {self.unit}"] if self.size else []
+        parts += [f"{self.domain} domain"] if self.domain else []
+        parts += [self.caller.partition(" ")[0]] if self.caller else []
+        return ", ".join(parts)
+
     def as_json(self) -> dict[str, Any]:
         """Give the record as schema 1 spells it."""
         site = {"file": self.file, "line": self.line, "function": self.function}
@@ -68,6 +84,10 @@ class TrialRecord:
             "capability": self.capability,
             "site": site if self.file else None,
             "hit": self.hit,
+            "size": self.size or None,
+            "unit": self.unit or None,
+            "domain": self.domain or None,
+            "caller": self.caller or None,
             "persistent": self.persistent,
             "outcome": self.outcome.value,
             "verdict": self.verdict.value,

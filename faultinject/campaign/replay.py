@@ -8,9 +8,12 @@ percent-encoded), the version first and the test's name last::
 
     1|failslab|examples/ring.py|Ring.open+7.12|1|transient|tests/test_ring.py::test_open
     1|random|failslab:probability=10,times=-1|42|3|random|tests/test_ring.py::test_open
+    1|fail_pymem|lru.py|Cache.put+3.8@obj#64|2|transient|tests/test_lru.py::test_put
 
 The place is the function and the distance from its first line, not a line
-number, so that an edit elsewhere in the file does not spoil a token.
+number, so that an edit elsewhere in the file does not spoil a token. A real
+allocation adds the domain, the offset of the instruction, and the C function
+that asks, where that belongs to the site.
 """
 
 from __future__ import annotations
@@ -21,13 +24,15 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from faultinject.campaign.census import Reached
+from faultinject.campaign.site import Site
 from faultinject.campaign.strike import PlannedFault
 from faultinject.errors import UsageError
 
 VERSION = "1"
 
 _PLACE = re.compile(
-    r"(?P<function>.+)\+(?P<offset>-?\d+)(?:\.(?P<column>\d+))?(?:~(?P<stack>\d+))?",
+    r"(?P<function>.+)\+(?P<offset>-?\d+)(?:\.(?P<column>\d+))?(?:~(?P<stack>\d+))?"
+    r"(?:@(?P<domain>[a-z]+))?(?:#(?P<at>\d+))?(?: \((?P<caller>[^()]+)\))?",
     re.DOTALL | re.ASCII,
 )
 _WHOLE = re.compile(r"-?[0-9]+")
@@ -43,6 +48,9 @@ class PlannedToken:
         offset: lines below the function's first line.
         column: -1 where the site is a whole line.
         options: what else decides how sites are found (``source``, ``phases`` …).
+        at: of a real allocation: the offset of its instruction; -1 if it has none.
+        domain: of a real allocation: the domain; "" for any.
+        caller: of a real allocation: the C function that asks; "" for any.
     """
 
     capability: str
@@ -55,6 +63,9 @@ class PlannedToken:
     persistent: bool
     test: str
     options: Mapping[str, str] = field(default_factory=dict)
+    at: int = -1
+    domain: str = ""
+    caller: str = ""
 
     def __str__(self) -> str:
         place = f"{self.function}+{self.offset}"
@@ -62,6 +73,12 @@ class PlannedToken:
             place += f".{self.column}"
         if self.stack:
             place += f"~{self.stack}"
+        if self.domain:
+            place += f"@{self.domain}"
+        if self.at >= 0:
+            place += f"#{self.at}"
+        if self.caller:
+            place += f" ({self.caller})"
         mode = "persistent" if self.persistent else "transient"
         return _join(
             self.capability, self.file, place, str(self.hit), _mode(mode, self.options), self.test
@@ -108,6 +125,9 @@ def token_of(
         fault.persistent,
         test,
         options,
+        site.at,
+        site.domain,
+        site.caller,
     )
 
 
@@ -164,6 +184,9 @@ def _planned(fields: list[str]) -> PlannedToken:
         mode == "persistent",
         fields[6],
         options,
+        -1 if place["at"] is None else int(place["at"]),
+        place["domain"] or "",
+        place["caller"] or "",
     )
 
 
@@ -238,7 +261,7 @@ def find(token: PlannedToken, reached: Iterable[Reached], shown: Mapping[str, st
         reached: today's census.
         shown: for each file of the census, its name as reports show it.
     """
-    near: list[tuple[int, int, Reached]] = []
+    near: list[tuple[tuple[int, ...], Reached]] = []
     for item in reached:
         site = item.site
         same_place = shown.get(site.file, site.file) == token.file
@@ -246,18 +269,31 @@ def find(token: PlannedToken, reached: Iterable[Reached], shown: Mapping[str, st
             continue
         if site.function != token.function:
             continue
-        exact = (site.offset, site.column, site.stack) == (token.offset, token.column, token.stack)
-        if exact:
+        away = _distance(token, site)
+        if not any(away):
             return Found(_fault(token, item), item.hits)
-        near.append((abs(site.offset - token.offset), abs(site.column - token.column), item))
+        near.append((away, item))
     if not near:
         return None
-    item = min(near, key=lambda entry: entry[:2])[2]
+    item = min(near, key=lambda entry: entry[0])[1]
     return Found(
         _fault(token, item),
         item.hits,
         f"the call site has moved: the token says {token.function}+{token.offset}, "
         f"replayed is the nearest one, line {item.site.line}",
+    )
+
+
+def _distance(token: PlannedToken, site: Site) -> tuple[int, ...]:
+    """Say how far a site is from where the token says; what tells most comes first."""
+    return (
+        abs(site.offset - token.offset),
+        abs(site.column - token.column),
+        site.domain != token.domain,
+        site.caller.partition(" ")[0] != token.caller.partition(" ")[0],
+        abs(site.at - token.at),
+        site.stack != token.stack,
+        site.caller != token.caller,
     )
 
 

@@ -37,6 +37,10 @@ class Settings:
         swept: for each capability that is swept, its gates and stack filters.
         random: the SPECs that are armed with a seed instead.
         scope: whose code is under test.
+        own_code: folders and files whose allocations `fail_pymem` fails where `scope`
+            names no source; empty for all code.
+        foreign_code: folders and files whose allocations are their callers', unless a
+            source names something in them.
         limit: at most so many trials; None for all.
         timeout: seconds for each phase of a trial; None for
             max(5, 10 times the clean body).
@@ -49,6 +53,8 @@ class Settings:
     swept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     random: tuple[RandomMode, ...] = ()
     scope: Scope = field(default_factory=Scope)
+    own_code: tuple[str, ...] = ()
+    foreign_code: tuple[str, ...] = ()
     hits: Hits = field(default_factory=lambda: Hits("ends"))
     identity: Identity = Identity.INSTRUCTION
     persistent: bool = False

@@ -45,6 +45,10 @@ class Site:
         line: the line of the call.
         column: the column of the call expression; -1 where the identity is the line.
         stack: a digest of the callers, 0 unless they belong to the identity.
+        at: the offset of the instruction in its bytecode, -1 where the column tells
+            instructions apart. Another Python version has others.
+        domain: which of the interpreter's allocators is asked; "" if it is none, or any.
+        caller: the C function that asks, where that belongs to the identity.
     """
 
     file: str
@@ -53,6 +57,9 @@ class Site:
     line: int
     column: int = -1
     stack: int = 0
+    at: int = -1
+    domain: str = ""
+    caller: str = ""
 
     @property
     def offset(self) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any
 
+from faultinject.campaign.allocations import installed_code
 from faultinject.campaign.choice import choose_by_value
 from faultinject.campaign.functions import Functions
 from faultinject.campaign.isolation import Fork, Here, Isolation, choose
@@ -164,6 +165,7 @@ def sweep(
         swept=choice.swept,
         random=choice.random,
         scope=scope,
+        foreign_code=installed_code(),
         hits=Hits.parse(hits),
         identity=_identity(identity),
         persistent=persistent,

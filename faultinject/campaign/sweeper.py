@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from faultinject.campaign.armable import Armable, RandomFaults, observed, watch_of
+from faultinject.campaign.armable import Armable, Armables
 from faultinject.campaign.census import Reached, from_plain
 from faultinject.campaign.evidence import Evidence
 from faultinject.campaign.isolation import Ended, Isolation, Mark, Task
@@ -20,7 +20,7 @@ from faultinject.campaign.record import TestRecord, TrialRecord
 from faultinject.campaign.replay import PlannedToken, RandomToken, Token, find, token_of
 from faultinject.campaign.settings import RandomMode, Settings
 from faultinject.campaign.site import Identity
-from faultinject.campaign.strike import PlannedFault, Strike
+from faultinject.campaign.strike import PlannedFault
 from faultinject.campaign.trial import (
     Baseline,
     ColdMemory,
@@ -64,7 +64,7 @@ class Sweeper:
         self._isolation = isolation
         self._name = name
         self._shown = shown
-        self._watch = watch_of(settings)
+        self._armables = Armables(settings)
         self._memory = ColdMemory()
 
     def sweep(self, *, clean_seconds: float = 0.0, progress: Progress | None = None) -> TestRecord:
@@ -100,9 +100,8 @@ class Sweeper:
 
     def replay_here(self, token: Token, mark: Mark = lambda phase: None) -> None:
         """Run a token's trial in this process, unjudged, for a debugger."""
-        baseline = take_census(
-            self._subject, self._watch, self._settings.swept, mark, self._memory, shown=self._shown
-        )
+        survey = self._armables.survey()
+        baseline = take_census(self._subject, survey, mark, self._memory, shown=self._shown)
         trial = self._trial_of(TestRecord(self._name), token, from_plain(baseline.reached))
         if trial is not None:
             self._subject.run(trial[1], mark)
@@ -110,12 +109,7 @@ class Sweeper:
     def _take_census(self, record: TestRecord, clean_seconds: float) -> Baseline | None:
         def census(mark: Mark) -> dict[str, Any]:
             baseline = take_census(
-                self._subject,
-                self._watch,
-                self._settings.swept,
-                mark,
-                self._memory,
-                shown=self._shown,
+                self._subject, self._armables.survey(), mark, self._memory, shown=self._shown
             )
             return {name: getattr(baseline, name) for name in Baseline.__slots__}
 
@@ -173,13 +167,12 @@ class Sweeper:
             test=self._name,
             options=self._settings.token_options,
         )
-        arm = observed(Strike(fault, self._watch), self._settings.swept)
-        return fault, arm, token
+        return fault, self._armables.fault(fault), token
 
     def _random(self, mode: RandomMode, seed: int, number: int) -> Trial:
         token = RandomToken(mode.spec, seed, number, self._name, self._settings.token_options)
         drawn = derive(seed, self._name, mode.spec, number)
-        return None, RandomFaults(mode.knobs, drawn), token
+        return None, self._armables.random(mode, drawn), token
 
     def _trial_of(self, record: TestRecord, token: Token, reached: list[Reached]) -> Trial | None:
         if isinstance(token, RandomToken):
@@ -214,7 +207,7 @@ class Sweeper:
         progress: Progress | None,
     ) -> None:
         limit = self._settings.time_limit(baseline.duration)
-        tasks = (self._task(baseline, arm) for _, arm, _ in trials)
+        tasks = (self._task(baseline, arm, token) for _, arm, token in trials)
         done: dict[int, TrialRecord] = {}
         runs: Iterator[Ended] = self._isolation.run(tasks, timeout=limit)
         try:
@@ -232,7 +225,7 @@ class Sweeper:
         record.not_run += len(trials) - len(done)
         record.trials = [done[index] for index in sorted(done)]
 
-    def _task(self, baseline: Baseline, arm: Armable) -> Task:
+    def _task(self, baseline: Baseline, arm: Armable, token: Token) -> Task:
         def trial(mark: Mark) -> dict[str, Any]:
             before = injections.mark()
             try:
@@ -244,6 +237,7 @@ class Sweeper:
                     self._memory,
                     shown=self._shown,
                     strict=self._settings.strict,
+                    token=str(token),
                 )
             except Exception as error:  # the code under test broke the run around it
                 evidence = broken_conduct(error, before)
@@ -256,6 +250,8 @@ class Sweeper:
     ) -> TrialRecord:
         outcome = judge(evidence, rerun_counts=baseline.runs_twice)
         capability, file, line, function, hit = self._place(evidence, fault)
+        first = evidence.injected[0] if evidence.injected else {}
+        site = fault.site if fault is not None else None
         trial = TrialRecord(
             capability,
             file,
@@ -270,6 +266,10 @@ class Sweeper:
             details=_details(evidence),
             persistent=isinstance(token, PlannedToken) and token.persistent,
             strict=self._settings.strict,
+            size=first.get("size", 0),
+            unit=first.get("unit", ""),
+            domain=first.get("domain") or (site.domain if site else ""),
+            caller=first.get("caller") or (site.caller if site else ""),
         )
         if trial.bad:
             trial.text = evidence.text or evidence.dump

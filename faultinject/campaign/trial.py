@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from faultinject.campaign.armable import Armable, Gates, observed
-from faultinject.campaign.census import Census, Watch, to_plain
+from faultinject.campaign.armable import Armable, Survey
+from faultinject.campaign.census import to_plain
 from faultinject.campaign.evidence import Evidence, RunResult
 from faultinject.campaign.oracle import Leftovers, Snapshot, UnraisableLog, more_than
 from faultinject.campaign.outcome import Verdict, judge
@@ -37,8 +37,12 @@ class Subject(Protocol):
             mark: to be told the phase that begins: setup, body, invariants, teardown.
         """
 
-    def explain(self) -> str:
-        """Render the traceback of the last armed run, and let go of the exception."""
+    def explain(self, note: str) -> str:
+        """Render the traceback of the last armed run, and let go of the exception.
+
+        Args:
+            note: added to the exception before it is rendered.
+        """
 
 
 @dataclass(slots=True)
@@ -68,25 +72,23 @@ class Baseline:
 
 def take_census(
     subject: Subject,
-    watch: Watch,
-    gates: Gates,
+    survey: Survey,
     mark: Callable[[str], None],
     memory: ColdMemory,
     *,
     shown: Callable[[str], str] = str,
 ) -> Baseline:
     """Run the subject twice without a fault; write down what the first run reaches."""
-    census = Census(watch)
     baseline = Baseline()
     with memory.as_default(), _same_draws() as draw_again:
         before = Snapshot.take(shown)
         lost = UnraisableLog()
         with lost.watching():
-            first = subject.run(observed(census, gates), mark)
+            first = subject.run(survey, mark)
             mark("leftovers")
             left = before.left_since()
         baseline.passed, baseline.error = first.passed, first.error
-        baseline.reached = to_plain(census.reached())
+        baseline.reached = to_plain(survey.reached())
         baseline.left, baseline.unraisable = dict(left), lost.lines
         baseline.duration = first.duration
         draw_again()
@@ -105,8 +107,11 @@ def conduct(
     shown: Callable[[str], str] = str,
     strict: bool = False,
     rerun: bool = True,
+    token: str = "",
 ) -> Evidence:
     """Run one trial in this process and give its evidence.
+
+    An exception that ended the body gets a note: what was injected, and the token.
 
     The order matters: leftovers are taken after tear-down and before the clean
     re-run, which itself may leave or free things.
@@ -123,14 +128,14 @@ def conduct(
         before = Snapshot.take(shown)
         with lost.watching():
             evidence.take(subject.run(arm, enter))
+            evidence.injected = [_plain_injection(item) for item in log.injections.since(injected)]
             enter("leftovers")
             leaks = more_than(before.left_since(), baseline.left)
             if leaks:
                 # A traceback keeps its frames and all that they hold: render it, drop it,
                 # and look again, so that it is no leak.
-                evidence.text = subject.explain()
+                evidence.text = subject.explain(_note(evidence, shown, token))
                 leaks = more_than(before.left_since(), baseline.left)
-        evidence.injected = [_plain_injection(item) for item in log.injections.since(injected)]
         evidence.violations = [str(item) for item in log.violations.since(violated)]
         evidence.leaks = leaks
         evidence.unraisable = _beyond(lost.lines, baseline.unraisable)
@@ -144,8 +149,33 @@ def conduct(
     evidence.complete = True
     enter("done")
     bad = judge(evidence).verdict(strict=strict) is Verdict.BAD
-    evidence.text = subject.explain() if bad else ""
+    evidence.text = subject.explain(_note(evidence, shown, token)) if bad else ""
     return evidence
+
+
+def _note(evidence: Evidence, shown: Callable[[str], str], token: str) -> str:
+    """Say what was injected, for the reader of a traceback."""
+    lines = []
+    for item in evidence.injected[:1]:
+        site = item["site"]
+        asked = ", ".join(
+            part
+            for part in (item["domain"] and f"{item['domain']} domain", _name(item["caller"]))
+            if part
+        )
+        lines.append(
+            f"faultinject: {item['capability']} refused {item['size']} {item['unit']}"
+            f"{asked and f' ({asked})'} at {shown(site['file'])}:{site['line']} "
+            f"in {site['function']}"
+        )
+    if lines and token:
+        lines.append(f"replay token: {token}")
+    return "\n".join(lines)
+
+
+def _name(caller: str) -> str:
+    """Give the name of a C function, without its shared object."""
+    return caller.partition(" ")[0]
 
 
 def broken_conduct(error: BaseException, before: int) -> Evidence:
@@ -220,6 +250,8 @@ def _plain_injection(item: log.Injection) -> dict[str, Any]:
         "capability": item.capability,
         "size": item.size,
         "unit": item.unit,
+        "domain": item.domain,
+        "caller": item.caller,
         "site": {
             "file": site.file if site else "",
             "line": site.line if site else 0,

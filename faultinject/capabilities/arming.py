@@ -141,6 +141,11 @@ class Arming(Scope[Armed]):
         if self._attr.name is None:
             self._attr.name = capability.name
 
+    @property
+    def gates(self) -> Mapping[str, Any]:
+        """The values of the capability's gates."""
+        return self._gates
+
     def _profile(self, profile: object) -> dict[str, Any]:
         """Give the gates' values before any knob."""
         capability = self.capability

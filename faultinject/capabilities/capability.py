@@ -67,8 +67,6 @@ class Capability:
         doc: one sentence for ``faultinject list``.
         gates: the capability's own knobs.
         profiles: named sets of gate values, besides ``kernel``.
-        sweepable: whether a campaign can fail its call sites one by one; if not, it
-            is armed with a probability or by hand.
         entry_type: what one entry of an arming is.
         allocates: whether it is about the model memory, so that `fail_alloc` without a
             spec arms it.
@@ -80,7 +78,6 @@ class Capability:
     gates: ClassVar[Mapping[str, Gate]] = {}
     profiles: ClassVar[Mapping[str, Mapping[str, int | str]]] = {}
     allocates: ClassVar[bool] = False
-    sweepable: ClassVar[bool] = True
     entry_type: ClassVar[type[Armed]] = Armed
 
     _process: Setting
@@ -145,6 +142,10 @@ class Capability:
     def unavailable(self) -> str | None:
         """Why it cannot be used on this machine; ``None`` if it can."""
         return None
+
+    def unsweepable(self) -> str | None:
+        """Why a campaign cannot fail its call sites here; ``None`` if it can."""
+        return self.unavailable()
 
     # -- arming ------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ class Struck(NamedTuple):
 
     size: int
     site: CallSite | None
+    domain: str
+    caller: str
 
 
 class PymemHook(Protocol):
@@ -45,6 +47,9 @@ class PymemCore(Protocol):
 
     def unavailable(self) -> str | None:
         """Say why there is no hook here, or None."""
+
+    def unsweepable(self) -> str | None:
+        """Say why call sites cannot be told apart here, or None."""
 
     def open(
         self, attr: FaultAttr, gates: Mapping[str, Any], *, nth: int, marked: bool, all_tasks: bool
@@ -95,6 +100,8 @@ class PymemArmed(Armed):
                     current_thread().name,
                     cause="rule" if self._nth is None else "fail_nth",
                     retry=False,
+                    domain=item.domain,
+                    caller=item.caller,
                 )
             )
 
@@ -105,7 +112,6 @@ class FailPymem(Capability):
     name = "fail_pymem"
     unit = "bytes"
     doc = "Any allocation of the interpreter fails for real, and it raises MemoryError."
-    sweepable = False
     entry_type = PymemArmed
     gates: ClassVar[Mapping[str, Gate]] = {
         "domains": Gate(
@@ -126,6 +132,10 @@ class FailPymem(Capability):
         if self.core is None:
             return "faultinject.native is not loaded"
         return self.core.unavailable()
+
+    def unsweepable(self) -> str | None:
+        """Why no call site can be told from another here; None if it can."""
+        return self.unavailable() if self.core is None else self.core.unsweepable()
 
     def open_hook(
         self, attr: FaultAttr, gates: Mapping[str, Any], *, nth: int, marked: bool, all_tasks: bool

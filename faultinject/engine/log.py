@@ -37,6 +37,8 @@ class Injection(NamedTuple):
         thread: the thread's name.
         cause: what decided: "rule", "fail_nth" or "campaign".
         retry: whether it was the fallback try of a request that had failed already.
+        domain: which of the interpreter's allocators refused; "" if none of them.
+        caller: the C function that asked, where it is known.
     """
 
     number: int
@@ -47,6 +49,8 @@ class Injection(NamedTuple):
     thread: str
     cause: str = "rule"
     retry: bool = False
+    domain: str = ""
+    caller: str = ""
 
     def __str__(self) -> str:
         return f"{self.capability} of {self.size} {self.unit} at {self.site}"
@@ -120,11 +124,15 @@ class InjectionLog(BoundedLog[Injection]):
         *,
         cause: str,
         retry: bool,
+        domain: str = "",
+        caller: str = "",
     ) -> Injection:
         """Number an injection and keep it."""
         with task.lock:
             number = self._total + 1
-            injection = Injection(number, capability, size, unit, site, thread, cause, retry)
+            injection = Injection(
+                number, capability, size, unit, site, thread, cause, retry, domain, caller
+            )
             self.append(injection)
         return injection
 

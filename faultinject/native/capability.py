@@ -42,7 +42,10 @@ class RuleHook:
     def close(self) -> Sequence[Struck]:
         """Disarm; give what was refused, oldest first."""
         self._arming.__exit__(None, None, None)
-        return [Struck(event.size, _place(event.site)) for event in self._arming.events]
+        return [
+            Struck(event.size, _place(event.site), event.domain, event.c_caller)
+            for event in self._arming.events
+        ]
 
 
 class Core:
@@ -51,6 +54,10 @@ class Core:
     def unavailable(self) -> str | None:
         """Say why there is no hook here, or None."""
         return core.why_unavailable()
+
+    def unsweepable(self) -> str | None:
+        """Say why call sites cannot be told apart here, or None."""
+        return core.call_sites_unavailable()
 
     def open(
         self, attr: FaultAttr, gates: Mapping[str, Any], *, nth: int, marked: bool, all_tasks: bool

@@ -64,7 +64,8 @@ class Campaign:
     def pytest_collection_modifyitems(
         self, session: pytest.Session, items: list[pytest.Item]
     ) -> None:
-        """With a token, keep its test alone; check every mark."""
+        """With a token, keep its test alone; check every mark; tell tests from tested code."""
+        self._setup = self._setup.for_items(self._config, items)
         token = self._setup.token
         if token is not None:
             others = [item for item in items if item.nodeid != token.test]

@@ -6,6 +6,7 @@ processes of pytest-xdist, and how a bad one looks under FAILURES.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -63,11 +64,14 @@ class SweepRepr(TerminalRepr):
         """Write every bad trial: what failed, what became of it, how to run it again."""
         record = self._record
         tw.line("The test passes without faults. With one injected fault:")
-        for number, trial in enumerate(record.bad):
+        for number, (trial, *others) in enumerate(_alike(record.bad)):
             tw.line()
             full = self._config.get_verbosity() >= 2 or number < SHOWN_TRACEBACKS
             _write_trial(tw, trial, full=full)
             tw.line(f"  replay: {replay_line(trial, record.nodeid, self._config)}")
+            for other in others:
+                tw.line(f"  the same{_which_hit(other)}{_request(other)}")
+                tw.line(f"  replay: {replay_line(other, record.nodeid, self._config)}")
 
     def __str__(self) -> str:
         import io
@@ -77,10 +81,27 @@ class SweepRepr(TerminalRepr):
         return stream.getvalue().strip()
 
 
+def _alike(trials: Iterable[TrialRecord]) -> list[list[TrialRecord]]:
+    """Put trials of one line that come to the same together, in the order of the first."""
+    groups: dict[tuple[object, ...], list[TrialRecord]] = {}
+    for trial in trials:
+        place = (trial.capability, trial.file, trial.line, trial.function)
+        came_to = (trial.outcome, trial.error, *trial.leaks, None, *trial.details)
+        groups.setdefault((place, came_to), []).append(trial)
+    return list(groups.values())
+
+
+def _request(trial: TrialRecord) -> str:
+    """Tell allocations of one line apart; a request of the model memory is its line."""
+    return f" ({trial.request})" if trial.domain else ""
+
+
 def _write_trial(tw: TerminalWriter, trial: TrialRecord, *, full: bool) -> None:
     word = trial.outcome.value.upper()
     tw.write(word, bold=True, **colours_of(trial.outcome))
-    tw.line(f" with a {trial.capability} fault at {place_of(trial)}{_which_hit(trial)}")
+    tw.line(
+        f" with a {trial.capability} fault at {place_of(trial)}{_which_hit(trial)}{_request(trial)}"
+    )
     if trial.error and not any(line.endswith(trial.error) for line in trial.details):
         tw.line(f"  {trial.error}")
     for line in trial.leaks:

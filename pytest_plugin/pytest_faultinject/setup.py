@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from faultinject.campaign.settings import Settings
 from faultinject.campaign.site import Identity
 from faultinject.errors import FaultInjectError
 from pytest_faultinject.options import OPTIONS, read_text, read_value, refusal
+from pytest_faultinject.own_code import foreign_code, own_code
 
 PHASES = ("call", "setup", "teardown")
 
@@ -59,6 +60,11 @@ class Setup:
     json_paths: tuple[Path, ...]
     term: bool
     shows_seed: bool
+
+    def for_items(self, config: pytest.Config, items: Sequence[pytest.Item]) -> Setup:
+        """Give the same, once it is known which files hold tests."""
+        foreign = foreign_code(config, items)
+        return replace(self, settings=replace(self.settings, foreign_code=foreign))
 
 
 def read_setup(config: pytest.Config) -> Setup:
@@ -96,6 +102,7 @@ def _read(config: pytest.Config) -> Setup:
             option=names["source"],
             omit_option=names["omit"],
         ),
+        own_code=own_code(config) if token is None else _own_code_of(config, token),
         hits=Hits.parse(values["hits"], option=names["hits"]),
         identity=_identity(values["identity"], names["identity"]),
         persistent=bool(values["persistent"]),
@@ -107,7 +114,12 @@ def _read(config: pytest.Config) -> Setup:
         timeout=values["timeout"],
         trials=values["trials"],
         seed=_seed(config, values["seed"]),
-        token_options=_token_options(values) if token is None else token.options,
+    )
+    settings = replace(
+        settings,
+        token_options=token.options
+        if token is not None
+        else _token_options(values) | _carried_code(config, settings),
     )
     known_path, known = _known(config, values, names)
     if token is not None:
@@ -144,6 +156,27 @@ def _token_options(values: Mapping[str, Any]) -> dict[str, str]:
         "timeout": "" if values["timeout"] is None else f"{values['timeout']:g}",
     }
     return {name: value for name, value in carried.items() if value}
+
+
+def _carried_code(config: pytest.Config, settings: Settings) -> dict[str, str]:
+    """Give whose allocations fail, where a replay would not find that out by itself."""
+    root = config.rootpath
+    if settings.scope.sources or settings.own_code == (str(root),):
+        return {}
+    return {"own": "\n".join(_below(root, text) for text in settings.own_code)}
+
+
+def _own_code_of(config: pytest.Config, token: Token) -> tuple[str, ...]:
+    texts = token.options.get("own")
+    root = config.rootpath
+    if texts is None:
+        return (str(root),)
+    return tuple(str(root / text) if text.startswith(".") else text for text in texts.split("\n"))
+
+
+def _below(root: Path, text: str) -> str:
+    inside = os.path.isabs(text) and os.path.commonpath([root, text]) == str(root)
+    return f"./{os.path.relpath(text, root)}" if inside else text
 
 
 def _apply_token(values: dict[str, Any], names: dict[str, str], token: Token) -> None:

@@ -264,13 +264,15 @@ class ItemSubject:
         result.duration = run.seconds
         return result
 
-    def explain(self) -> str:
+    def explain(self, note: str = "") -> str:
         """Render the failures of the last armed run, and let go of the exceptions."""
         # The traceback is cut at the test function, which the item finds anew when asked.
         getattr(self._item, "obj", None)
         for _, failure in self._failures:
             if isinstance(failure, tuple):
                 excinfo, original = failure
+                if note:
+                    excinfo.value.add_note(note)
                 failure = original(excinfo)
             self._text += private.render(failure, markup=self._markup)
         self._failures.clear()

@@ -1,0 +1,303 @@
+"""Real allocations in a campaign: the census and the faults of `fail_pymem`.
+
+Lives here: what the sweeper arms on the C core, from its settings, and whose
+allocations are meant. Not here: the same for capabilities that ask Python
+(`faultinject.campaign.census`, ``.strike``), the core (`faultinject.native`).
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from site import getsitepackages, getusersitepackages
+from threading import current_thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from faultinject.callsite import UNKNOWN, CallSite
+from faultinject.campaign.census import Reached
+from faultinject.campaign.scope import Scope
+from faultinject.campaign.site import Identity, Site
+from faultinject.capabilities.fail_pymem import fail_pymem
+from faultinject.engine.attr import FaultAttr
+from faultinject.engine.log import injections
+from faultinject.native import Census as NativeCensus
+from faultinject.native import CodeScope, NativeArming, NativeEvent, NativeSite
+from faultinject.native import Strike as NativeStrike
+from faultinject.native.capability import requests_of
+from faultinject.native.rule import RuleArming
+
+if TYPE_CHECKING:
+    from faultinject.campaign.settings import Settings
+    from faultinject.campaign.strike import PlannedFault
+
+NAME: Final = fail_pymem.name
+
+_STACK_KNOBS: Final = ("require", "reject", "stacktrace_depth")
+
+
+def installed_code() -> tuple[str, ...]:
+    """Give the folders of the standard library and of installed packages.
+
+    What runs in them allocates for its caller, unless a source names it.
+    """
+    paths = sysconfig.get_paths()
+    folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += [*getsitepackages(), getusersitepackages()]
+    return tuple(dict.fromkeys(folders))
+
+
+@dataclass(frozen=True, slots=True)
+class Allocations:
+    """Which requests of which code a sweep counts and fails.
+
+    Args:
+        knobs: those of the SPEC: gates, a profile, and the kernel's stack filters.
+        code: whose requests.
+        identity: how finely two call sites are told apart. For ``site`` that is the
+            C function that asks; the Python callers do not matter.
+    """
+
+    knobs: Mapping[str, Any]
+    code: CodeScope
+    identity: Identity
+
+    @classmethod
+    def of(cls, settings: Settings, knobs: Mapping[str, Any]) -> Allocations:
+        """Read the settings of a sweep."""
+        return cls(knobs, _code_scope(settings, knobs), settings.identity)
+
+    def census(self) -> AllocationCensus:
+        """Make the census of one run."""
+        return AllocationCensus(self)
+
+    def fault(self, fault: PlannedFault) -> AllocationFault:
+        """Make one planned fault."""
+        return AllocationFault(self, fault)
+
+    def rule(self, seed: int) -> AllocationRule:
+        """Make a random fault by the knobs of the SPEC."""
+        return AllocationRule(self, seed)
+
+    @property
+    def gates(self) -> Mapping[str, Any]:
+        """The capability's gates, as the SPEC sets them."""
+        own = {*fail_pymem.gates, "profile"}
+        return fail_pymem(**{name: self.knobs[name] for name in own & self.knobs.keys()}).gates
+
+    @property
+    def attr_knobs(self) -> dict[str, Any]:
+        """The knobs of the rule among the SPEC's."""
+        own = {*fail_pymem.gates, "profile", *_STACK_KNOBS}
+        return {name: value for name, value in self.knobs.items() if name not in own}
+
+
+def _code_scope(settings: Settings, knobs: Mapping[str, Any]) -> CodeScope:
+    scope: Scope = settings.scope
+    filters = FaultAttr(**{name: knobs[name] for name in _STACK_KNOBS if name in knobs})
+    return CodeScope.of(
+        [source.folder or source.text for source in scope.sources] or settings.own_code,
+        [source.folder or source.text for source in scope.omit],
+        exclude=settings.foreign_code,
+        require=[str(pattern) for pattern in filters.require],
+        reject=[str(pattern) for pattern in filters.reject],
+        filter_depth=filters.stacktrace_depth,
+    )
+
+
+class _Stretches:
+    """Arms the core for each stretch of a run: a phase, or an example of a property test.
+
+    A context manager that no frame but faultinject's own stands behind: whatever else
+    ran while it is armed would be taken for the code under test.
+    """
+
+    def __init__(self, allocations: Allocations) -> None:
+        self._allocations = allocations
+        self._armed: NativeArming | None = None
+
+    def armed(self) -> _Stretches:
+        """Arm on entry, disarm on exit, for every thread."""
+        return self
+
+    def __enter__(self) -> None:
+        arming = self._next()
+        self._armed = arming
+        if arming is not None:
+            arming.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        arming, self._armed = self._armed, None
+        if arming is not None:
+            arming.__exit__(None, None, None)
+            self._ended(arming)
+
+    def begin(self) -> None:
+        """Start a new example of a property test."""
+        running = self._armed is not None
+        self.__exit__(None, None, None)
+        self._start_over()
+        if running:
+            self.__enter__()
+
+    def _next(self) -> NativeArming | None:
+        """Make the arming of the next stretch; None if nothing can happen in it."""
+        raise NotImplementedError
+
+    def _ended(self, arming: NativeArming) -> None:
+        """Take what a stretch has seen."""
+        for event in arming.events:
+            _record(event)
+
+    def _start_over(self) -> None:
+        """Begin a new example."""
+
+
+class AllocationCensus(_Stretches):
+    """Counts the requests of the code under test, and fails none."""
+
+    def __init__(self, allocations: Allocations) -> None:
+        super().__init__(allocations)
+        self._hits: dict[Site, int] = {}
+        self._most: dict[Site, int] = {}
+        self._offsets: dict[Site, set[int]] = {}
+
+    def _next(self) -> NativeArming:
+        allocations = self._allocations
+        return NativeCensus(
+            allocations.code,
+            requests_of(allocations.gates),
+            all_tasks=True,
+            by_caller=allocations.identity is Identity.SITE,
+        )
+
+    def _ended(self, arming: NativeArming) -> None:
+        assert isinstance(arming, NativeCensus)
+        by_line = self._allocations.identity is Identity.LINE
+        for found in arming.sites:
+            site = _site_of(found, by_line=by_line)
+            self._hits[site] = self._hits.get(site, 0) + found.hits
+            self._offsets.setdefault(site, set()).add(found.offset)
+
+    def _start_over(self) -> None:
+        for site, hits in self._hits.items():
+            self._most[site] = max(hits, self._most.get(site, 0))
+        self._hits.clear()
+
+    def reached(self) -> list[Reached]:
+        """Give the sites in the order in which they were first reached."""
+        self._start_over()
+        return [
+            Reached(NAME, site, hits, frozenset((0, at) for at in self._offsets[site]))
+            for site, hits in self._most.items()
+        ]
+
+
+class AllocationFault(_Stretches):
+    """Makes one planned fault happen, and none beside it unless it persists."""
+
+    def __init__(self, allocations: Allocations, fault: PlannedFault) -> None:
+        super().__init__(allocations)
+        self._fault = fault
+        self._hits = 0
+        self._struck = False
+
+    def _next(self) -> NativeArming | None:
+        fault, allocations = self._fault, self._allocations
+        requests = requests_of(allocations.gates)
+        if self._struck:
+            if not fault.persistent:
+                return None
+            always = FaultAttr(probability=100, times=-1)
+            return RuleArming(
+                always, scope=allocations.code, requests=requests, all_tasks=True, collect=True
+            )
+        offsets = sorted(at for _, at in fault.instructions)
+        return NativeStrike(
+            _native_site(fault.site, offsets[0]),
+            fault.hit - self._hits,
+            persistent=fault.persistent,
+            offsets=offsets,
+            scope=allocations.code,
+            requests=requests,
+            all_tasks=True,
+        )
+
+    def _ended(self, arming: NativeArming) -> None:
+        super()._ended(arming)
+        if isinstance(arming, NativeStrike):
+            self._hits += arming.target_hits
+            self._struck = arming.struck
+
+    def _start_over(self) -> None:
+        self._hits, self._struck = 0, False
+
+
+class AllocationRule(_Stretches):
+    """Lets the rule decide, with the knobs of a SPEC and a seed."""
+
+    def __init__(self, allocations: Allocations, seed: int) -> None:
+        super().__init__(allocations)
+        self._attr = FaultAttr(**{"verbose": 0, **allocations.attr_knobs, "seed": seed})
+
+    def _next(self) -> NativeArming:
+        allocations = self._allocations
+        return RuleArming(
+            self._attr,
+            scope=allocations.code,
+            requests=requests_of(allocations.gates),
+            all_tasks=True,
+            collect=True,
+        )
+
+
+def _site_of(found: NativeSite, *, by_line: bool) -> Site:
+    if by_line:
+        return Site(found.file, found.function, found.first_line, found.line)
+    return Site(
+        found.file,
+        found.function,
+        found.first_line,
+        found.line,
+        found.column,
+        at=found.offset,
+        domain=found.domain,
+        caller=found.c_caller,
+    )
+
+
+def _native_site(site: Site, offset: int) -> NativeSite:
+    return NativeSite(
+        site.file,
+        site.function,
+        site.first_line,
+        site.line,
+        site.column,
+        offset,
+        site.domain,
+        site.caller,
+    )
+
+
+def _record(event: NativeEvent) -> None:
+    injections.record(
+        NAME,
+        event.size,
+        fail_pymem.unit,
+        UNKNOWN if event.site is None else _place(event.site),
+        current_thread().name,
+        cause="campaign",
+        retry=False,
+        domain=event.domain,
+        caller=event.c_caller,
+    )
+
+
+def _place(site: NativeSite) -> CallSite:
+    return CallSite(site.file, site.line, site.function, "", site.column, site.first_line)
