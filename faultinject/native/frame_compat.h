@@ -30,6 +30,10 @@
 #define Py_BUILD_CORE 1
 #endif
 #include <internal/pycore_frame.h>
+#if PY_VERSION_HEX < 0x030D0000
+#include <internal/pycore_code.h>
+#include <opcode.h>
+#endif
 #if PY_VERSION_HEX >= 0x030E0000
 #include <internal/pycore_interpframe.h>
 #endif
@@ -138,6 +142,30 @@ fi_frame_place(fi_frame *frame, PyCodeObject **code, int *lasti)
     }
     *lasti = (int)((char *)at - (char *)first);
     return FI_FRAME_COUNTS;
+}
+
+/* Whether a frame that is starting makes a cell just now.  Before 3.13 that must
+ * not fail: the way out forgets the frame's stack top, and so leaks all of its
+ * arguments. */
+static inline int
+fi_makes_cell(fi_frame *frame)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    (void)frame;
+    return 0;
+#else
+    PyCodeObject *code;
+    int lasti;
+    enum fi_frame_kind kind = FI_FRAME_SHIM;
+    for (; frame != NULL; frame = fi_outer(frame)) {
+        kind = fi_frame_place(frame, &code, &lasti);
+        if (kind != FI_FRAME_SHIM) {
+            break;
+        }
+    }
+    return kind == FI_FRAME_STARTING && frame->prev_instr >= _PyCode_CODE(code) &&
+           _Py_OPCODE(*frame->prev_instr) == MAKE_CELL;
+#endif
 }
 
 #endif

@@ -24,6 +24,17 @@ fi_injected(void)
     __asm__ volatile("");
 }
 
+/* What the C stack says of this request, and the little that only frames tell. */
+static COLD unsigned
+stack_says(fi_arming *arming, PyThreadState *state)
+{
+    unsigned says = fi_cstack_look(&arming->cstack);
+    if (state != NULL && fi_makes_cell(fi_innermost(state))) {
+        says |= FI_STACK_VETOED;
+    }
+    return says;
+}
+
 static void
 note(fi_arming *arming, int domain, size_t size, void *caller, const fi_place *place)
 {
@@ -59,7 +70,7 @@ rule_fails(fi_arming *arming, enum fi_decision decision, int domain, size_t size
             return 0;
         }
     }
-    if (fi_cstack_look(&arming->cstack) & FI_STACK_VETOED) {
+    if (stack_says(arming, state) & FI_STACK_VETOED) {
         arming->stats.vetoed++;
         fi_attr_pass_on(&arming->attr, decision);
         return 0;
@@ -106,7 +117,7 @@ static COLD int
 filtered_fails(fi_arming *arming, enum fi_decision decision, int domain, size_t size,
                void *caller, const fi_place *place)
 {
-    if (fi_cstack_look(&arming->cstack) & FI_STACK_VETOED) {
+    if (stack_says(arming, fi_asker(arming, domain)) & FI_STACK_VETOED) {
         arming->stats.vetoed++;
         fi_attr_pass_on(&arming->attr, decision);
         return 0;
@@ -133,7 +144,7 @@ static COLD fi_site *
 new_site(fi_arming *arming, fi_site *slot, uint64_t key, const fi_place *place, int domain,
          void *caller)
 {
-    unsigned stack = fi_cstack_look(&arming->cstack);
+    unsigned stack = stack_says(arming, fi_asker(arming, domain));
     fi_site site = {.key = key,
                     .code = place->code,
                     .caller = caller,
@@ -251,7 +262,7 @@ static COLD int
 strike(fi_arming *arming, const fi_site *site, size_t size)
 {
     /* The site passed the veto when it was new; this very stack may not. */
-    if (fi_cstack_look(&arming->cstack) & FI_STACK_VETOED) {
+    if (stack_says(arming, fi_asker(arming, site->domain)) & FI_STACK_VETOED) {
         arming->stats.vetoed++;
         return 0;
     }

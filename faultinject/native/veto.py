@@ -7,7 +7,9 @@ stack that looks for them (``cstack.c``), and the labels for what goes wrong els
 A request is vetoed if one of them stands between it and the innermost evaluation of
 Python code: it neither counts nor fails, and is counted as vetoed. Names that a
 version does not export are passed over; static functions cannot be named, with one
-exception that is found out by trial.
+exception that is found out by trial. The interpreter's own loop has no name either:
+before 3.13 a cell that a starting function cannot make leaks all of its arguments, so
+that request is vetoed as well (``frame_compat.h``).
 """
 
 from __future__ import annotations

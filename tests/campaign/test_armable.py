@@ -6,7 +6,7 @@ import pytest
 from observing import watch
 
 import faultinject as fi
-from faultinject.campaign.armable import RandomFaults, observed, watch_of
+from faultinject.campaign.armable import Armables, RandomFaults, observed
 from faultinject.campaign.census import Census
 from faultinject.campaign.settings import Settings
 from faultinject.engine import observe, task
@@ -80,13 +80,13 @@ def test_a_stack_knob_narrows_what_is_looked_at_and_is_no_gate() -> None:
         atomic_and_sleeping()
 
     settings = Settings(swept={"failslab": {"require": f"{__name__}:{here.__qualname__}"}})
-    census = Census(watch_of(settings))
+    survey = Armables(settings).survey()
 
-    with observed(census, settings.swept).armed():
+    with survey.armed():
         here()
         atomic_and_sleeping()
 
-    assert [item.hits for item in census.reached()] == [1, 1]
+    assert [item.hits for item in survey.reached()] == [1, 1]
 
 
 @pytest.fixture

@@ -190,17 +190,3 @@ print(run(), run(all_tasks=True))
     )
 
     assert ran.stdout == "[200000] ['refused']\n"
-
-
-def test_a_campaign_refuses_to_sweep_it_and_takes_it_at_random() -> None:
-    with pytest.raises(fi.UsageError, match="cannot be swept: 'fail_pymem'"):
-        fi.sweep(lambda: None, capabilities="fail_pymem")
-
-    report = fi.sweep(
-        lambda: bytes(200_000),
-        capabilities="fail_pymem:probability=100,min_size=100000",
-        trials=2,
-        seed=1,
-    )
-
-    assert [trial.outcome.value for trial in report.trials] == ["propagated", "propagated"]
