@@ -18,11 +18,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
 
-.PHONY: help test check demo build clean
+.PHONY: help test check demo sanitize build clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(stamp) ## Run the tests
 	$(bin)/pytest -n $(JOBS) $(PYTEST_ARGS)
@@ -32,8 +32,11 @@ check: $(stamp) ## Lint, formatting, types
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 
-demo: $(stamp) ## Fail every allocation of a small network driver, one at a time
+demo: $(stamp) ## Fail every allocation of a small driver and a C extension, one at a time
 	$(bin)/python examples/demo.py
+
+sanitize: $(stamp) ## Test the C core under AddressSanitizer, built apart from the one in use
+	tests/native/sanitize.sh $(bin)/python -n $(JOBS) --dist=worksteal
 
 build: $(stamp) ## Make the source archive and the wheel under dist/
 	$(bin)/python -m build --outdir dist

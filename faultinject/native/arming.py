@@ -34,7 +34,8 @@ class NativeArming:
     """One arming of the C hook: a context manager that can be entered once at a time.
 
     Only one is in force in a process: an arming inside another one suspends that until it
-    ends. Both must be of one thread.
+    ends. Both must be of one thread. A hook of somebody else's that is put on top, such as
+    tracemalloc's, must be taken off before the next arming.
 
     Args:
         scope: whose requests count; all code but the harness's if not given.
@@ -61,7 +62,10 @@ class NativeArming:
         self.requests: Final = Requests.of() if requests is None else requests
         self.all_tasks: Final = all_tasks
         self.left_installed: tuple[str, ...] = ()
-        """Domains that keep our hook, switched off, because another one was put on top."""
+        """Domains that keep our hook, switched off, because another one was put on top.
+
+        That can also befall an arming while an inner one is left: it is then out of force.
+        """
         self._veto = veto
         self._collect = collect
         self._thread = 0
@@ -101,8 +105,8 @@ class NativeArming:
         """Arm.
 
         Raises:
-            UsageError: it is armed already, another thread has one armed, or there is no
-                hook here; then nothing was changed.
+            UsageError: it is armed already, another thread has one armed, somebody else's
+                hook lies on top of ours, or there is no hook here; then nothing was changed.
         """
         hook = core.hook()
         if self._armed is not None:
@@ -120,10 +124,14 @@ class NativeArming:
         _stack.append(self)
         self._rows, self._events, self._stats = [], [], {}
         arm = armed.arm
-        # The very last act: even a dict made after it changes what is counted.
-        if self._collect:
-            gc.collect()
-        arm()
+        try:
+            # The very last act: even a dict made after it changes what is counted.
+            if self._collect:
+                gc.collect()
+            arm()
+        except BaseException:  # such as an interrupt
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -143,9 +151,13 @@ class NativeArming:
         _stack.remove(self)
         self._keep(armed)
         self.left_installed = _domains(left) if left else ()
-        outer = _stack[-1]._armed if _stack and in_force else None
-        if outer is not None:
-            outer.arm()
+        outer = _stack[-1] if _stack and in_force else None
+        if outer is None or outer._armed is None:
+            return
+        if left and hook.settle():
+            outer.left_installed = self.left_installed  # it cannot be put back into force
+        else:
+            outer._armed.arm()
 
     def _keep(self, armed: _hook.Arming) -> None:
         """Take what the C object has seen; its tables go with it."""

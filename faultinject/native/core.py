@@ -31,6 +31,7 @@ class HookModule(Protocol):
     Arming: type[_hook.Arming]
     disarm: Callable[[], int]
     settle: Callable[[], int]
+    covered: Callable[[], int]
     learn: Callable[[], bool]
     pause: Callable[[bool], None]
     armed: Callable[[], _hook.Arming | None]
@@ -179,7 +180,9 @@ def call_site_hook() -> HookModule:
 
 
 def _other_hook() -> Reason | None:
-    if _module is not None and _module.armed() is None and _module.settle():
+    if _module is None:
+        return None
+    if _module.settle() if _module.armed() is None else _module.covered():
         return Reason(
             slug="native-other-hook",
             text="another allocator hook, such as tracemalloc's, was put on top of ours while it "

@@ -46,6 +46,9 @@ unsigned fi_hooks_remove(void);
  * returns what is still left. */
 unsigned fi_hooks_settle(void);
 
+/* The domains in which somebody put another hook on top of ours, one bit each. */
+unsigned fi_hooks_covered(void);
+
 /* Begin a stretch in which nothing counts, whatever is or gets armed, or end one.
  * They nest. */
 void fi_hooks_pause(int begins);

@@ -98,6 +98,18 @@ fi_hooks_settle(void)
     return installed;
 }
 
+unsigned
+fi_hooks_covered(void)
+{
+    unsigned covered = 0;
+    for (int domain = 0; domain < FI_DOMAINS; domain++) {
+        if ((installed & (1u << domain)) && !is_ours(domain) && !is_pristine(domain)) {
+            covered |= 1u << domain;
+        }
+    }
+    return covered;
+}
+
 void
 fi_hooks_init(void)
 {

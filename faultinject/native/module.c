@@ -24,6 +24,12 @@ settle(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+covered(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return domains(fi_hooks_covered());
+}
+
+static PyObject *
 pause_(PyObject *Py_UNUSED(module), PyObject *on)
 {
     int pause = PyObject_IsTrue(on);
@@ -152,6 +158,7 @@ ask(PyObject *Py_UNUSED(module), PyObject *args)
 static PyMethodDef methods[] = {
     {"disarm", disarm, METH_NOARGS, "Take the hooks out; the set of domains that keep one."},
     {"settle", settle, METH_NOARGS, "Take out what another hook kept in; what is left."},
+    {"covered", covered, METH_NOARGS, "The set of domains in which another hook lies on ours."},
     {"pause", pause_, METH_O, "Begin a pause, in which nothing counts, or end one. They nest."},
     {"armed", armed, METH_NOARGS, "The arming in force, or None."},
     {"frames", frames, METH_NOARGS, "The stack as the hook sees it."},
