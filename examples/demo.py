@@ -1,6 +1,7 @@
-"""Run the ring example's campaign, check what it found, and replay one trial. `make demo`.
+"""Run two examples' campaigns, check what they found, and replay one trial. `make demo`.
 
 Exit status 0 only if exactly the planted bugs were found and the replay gave the same outcome.
+The second example is a C extension; it is left out, with the reason, where none can be built.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PLANTED = ROOT / "examples" / "ring" / "planted.toml"
+PLANTED_IN_C = ROOT / "examples" / "interner" / "planted.toml"
 BAD = {"crashed", "hung", "corrupted", "leaked", "unraisable", "failed"}
 REPLAY_LINE = re.compile(r"pytest .*--fail-alloc-replay=.*")
 
@@ -99,8 +101,8 @@ def found_in(trials: list[tuple[str, dict[str, Any]]]) -> Counter[BadTrial]:
     )
 
 
-def planted() -> Counter[BadTrial]:
-    bugs = tomllib.loads(PLANTED.read_text(encoding="utf-8"))["bug"]
+def planted(table: Path = PLANTED) -> Counter[BadTrial]:
+    bugs = tomllib.loads(table.read_text(encoding="utf-8"))["bug"]
     return Counter(BadTrial(test=bug["test"], **trial) for bug in bugs for trial in bug["trial"])
 
 
@@ -138,33 +140,86 @@ def replay(output: str, trials: list[tuple[str, dict[str, Any]]], scratch: Path)
     return bool(was == now)
 
 
-def main() -> int:
+def ring(scratch: Path) -> bool:
+    """Run the campaign on the driver; whether it and one replay gave what they should."""
     say(
         "The receive ring of a network driver, written four ways, each of them right in\n"
         "examples/ring/right and wrong in examples/ring/wrong. THE BUGS ARE PLANTED: this\n"
         "run is meant to show failures. Without faultinject every test passes. Now each\n"
         "allocation fails in turn, one per trial:\n"
     )
-    with tempfile.TemporaryDirectory(prefix="faultinject-demo-") as name:
-        scratch = Path(name)
-        report = scratch / "report.json"
-        say("  $ pytest --fail-alloc --tb=short examples/ring\n")
-        _, output = run_pytest(
-            ["--fail-alloc", "--tb=short", "examples/ring", *QUIETLY, *reports(report)]
-        )
-        if not report.exists():
-            say("\ndemo: the campaign did not come to an end; there is no report")
-            return 1
-        trials = trials_of(report)
-        as_planted = compare(found_in(trials), planted())
-        as_before = replay(output, trials, scratch)
+    report = scratch / "ring.json"
+    say("  $ pytest --fail-alloc-spec='failslab;fail_page_alloc' --tb=short examples/ring\n")
+    options = ["--fail-alloc-spec=failslab;fail_page_alloc", "--tb=short"]
+    _, output = run_pytest([*options, "examples/ring", *QUIETLY, *reports(report)])
+    if not report.exists():
+        say("\ndemo: the campaign did not come to an end; there is no report")
+        return False
+    trials = trials_of(report)
+    as_planted = compare(found_in(trials), planted())
+    as_before = replay(output, trials, scratch)
+    say(tally(trials))
+    if not as_planted:
+        say("demo: NOT what was planted")
+    if not as_before:
+        say("demo: the replay did not reproduce")
+    return as_planted and as_before
+
+
+def why_no_extension() -> str:
+    """Why the second campaign cannot run here; "" if it can."""
+    from faultinject.native import call_sites_unavailable
+
+    sys.path.insert(0, str(PLANTED_IN_C.parent))
+    from building import build
+
+    return call_sites_unavailable() or build()
+
+
+def interner(scratch: Path) -> bool:
+    """Run the campaign on the C extension, whose requests to Python's allocator fail for real."""
+    say(
+        "\nA C extension, examples/interner, built right and with bugs PLANTED in it. Now each\n"
+        "request that it makes of CPython's own allocator fails in turn. One of them crashes\n"
+        "the interpreter, in a process of its own:\n"
+    )
+    reason = why_no_extension()
+    if reason:
+        say(f"demo: the C extension is left out: {reason}")
+        return True
+    report = scratch / "interner.json"
+    options = [
+        "--fail-alloc-spec=fail_pymem",
+        "--fail-alloc-source=interner_right",
+        "--fail-alloc-source=interner_wrong",
+        "--tb=no",
+    ]
+    say(f"  $ pytest {' '.join(options)} examples/interner\n")
+    run_pytest([*options, "examples/interner", *QUIETLY, *reports(report)])
+    if not report.exists():
+        say("\ndemo: the campaign did not come to an end; there is no report")
+        return False
+    trials = trials_of(report)
+    # As a set: how many requests PyList_New() makes depends on what CPython has at hand.
+    as_planted = compare(Counter(set(found_in(trials))), planted(PLANTED_IN_C))
+    say(tally(trials))
+    if not as_planted:
+        say("demo: NOT what was planted in the C extension")
+    return as_planted
+
+
+def tally(trials: list[tuple[str, dict[str, Any]]]) -> str:
     outcomes = Counter(trial["outcome"] for _, trial in trials)
-    tally = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-    say(f"\n{len(trials)} trials: {tally}.")
-    if as_planted and as_before:
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    return f"\n{len(trials)} trials: {counts}."
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="faultinject-demo-") as name:
+        passed = [campaign(Path(name)) for campaign in (ring, interner)]
+    if all(passed):
         say("demo: exactly the planted bugs were found, and the replay reproduced its trial")
         return 0
-    say("demo: NOT what was planted" if not as_planted else "demo: the replay did not reproduce")
     return 1
 
 
