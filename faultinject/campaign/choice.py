@@ -26,6 +26,7 @@ class Choice:
 
     swept: Mapping[str, Mapping[str, Any]]
     random: tuple[RandomMode, ...] = ()
+    by_default: bool = False
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -50,7 +51,8 @@ def choose(specs: Iterable[str] = (), *, option: str = "SPEC") -> Choice:
     random: list[RandomMode] = []
     texts = list(specs)
     if not texts:
-        return Choice({item.name: {} for item in registry.all() if item.unsweepable() is None})
+        found = [item.name for item in registry.all() if item.unsweepable() is None]
+        return Choice({name: {} for name in found}, by_default=True)
     for text in texts:
         drawn: dict[str, Mapping[str, Any]] = {}
         for name, knobs in registry.parse_spec(text):

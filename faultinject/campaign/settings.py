@@ -36,6 +36,8 @@ class Settings:
     Attributes:
         swept: for each capability that is swept, its gates and stack filters.
         random: the SPECs that are armed with a seed instead.
+        by_default: nobody named `swept`. Then a body that asks the model memory is
+            kernel-style code, written for None, and real allocations do not fail in it.
         scope: whose code is under test.
         own_code: folders and files whose allocations `fail_pymem` fails where `scope`
             names no source; empty for all code.
@@ -52,6 +54,7 @@ class Settings:
 
     swept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     random: tuple[RandomMode, ...] = ()
+    by_default: bool = False
     scope: Scope = field(default_factory=Scope)
     own_code: tuple[str, ...] = ()
     foreign_code: tuple[str, ...] = ()

@@ -163,6 +163,7 @@ def sweep(
         choice = choose_by_value(token.capability)
     settings = Settings(
         swept=choice.swept,
+        by_default=choice.by_default,
         random=choice.random,
         scope=scope,
         foreign_code=installed_code(),

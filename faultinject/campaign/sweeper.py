@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from faultinject.campaign import allocations
 from faultinject.campaign.armable import Armable, Armables
 from faultinject.campaign.census import Reached, from_plain
 from faultinject.campaign.evidence import Evidence
@@ -29,6 +30,7 @@ from faultinject.campaign.trial import (
     conduct,
     take_census,
 )
+from faultinject.capabilities import registry
 from faultinject.engine.log import injections
 from faultinject.prng import derive
 
@@ -79,7 +81,7 @@ class Sweeper:
         baseline = self._take_census(record, clean_seconds)
         if baseline is None:
             return record
-        reached = from_plain(baseline.reached)
+        reached = self._meant(from_plain(baseline.reached))
         record.sites = len(reached)
         trials = self._plan(record, reached)
         self._run(record, baseline, trials, progress)
@@ -137,6 +139,13 @@ class Sweeper:
                 "the test cannot be run twice in one process, so no trial was run again"
             )
         return baseline
+
+    def _meant(self, reached: list[Reached]) -> list[Reached]:
+        """Leave real allocations out of kernel-style code, unless somebody names them."""
+        if not self._settings.by_default:
+            return reached
+        modelled = any(registry.get(item.capability).allocates for item in reached)
+        return [item for item in reached if not (modelled and item.capability == allocations.NAME)]
 
     def _plan(self, record: TestRecord, reached: Iterable[Reached]) -> list[Trial]:
         settings = self._settings

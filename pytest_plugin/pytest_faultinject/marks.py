@@ -57,7 +57,7 @@ def _apply(settings: Settings, mark: pytest.Mark) -> Settings:
     changes: dict[str, Any] = {}
     if mark.args or knobs:
         choice = _choice(mark.args[0] if mark.args else None, knobs, settings)
-        changes.update(swept=choice.swept, random=choice.random)
+        changes.update(swept=choice.swept, random=choice.random, by_default=choice.by_default)
     if "raises" in own:
         changes["raises"] = (*settings.raises, *_types(own["raises"]))
     if own.get("hits") is not None:

@@ -78,7 +78,8 @@ OPTIONS = (
         "source",
         "texts",
         "Code under test: a package, module, mypkg.cache:LRU.put, file or "
-        "folder; repeatable. Default: every caller outside faultinject.",
+        "folder; repeatable. Default: every caller outside faultinject; of the interpreter's "
+        "own allocations those of the project's code, not of its tests.",
         "SOURCE",
     ),
     Option("omit", "texts", "What of the code under test is left out; repeatable.", "SOURCE"),

@@ -82,12 +82,16 @@ class SweepRepr(TerminalRepr):
 
 
 def _alike(trials: Iterable[TrialRecord]) -> list[list[TrialRecord]]:
-    """Put trials of one line that come to the same together, in the order of the first."""
+    """Put real allocations of one line that come to the same together.
+
+    A line has many of them; of the model memory's requests it has one or two.
+    """
     groups: dict[tuple[object, ...], list[TrialRecord]] = {}
-    for trial in trials:
+    for number, trial in enumerate(trials):
         place = (trial.capability, trial.file, trial.line, trial.function)
         came_to = (trial.outcome, trial.error, *trial.leaks, None, *trial.details)
-        groups.setdefault((place, came_to), []).append(trial)
+        alone = None if trial.domain else number
+        groups.setdefault((place, came_to, alone), []).append(trial)
     return list(groups.values())
 
 

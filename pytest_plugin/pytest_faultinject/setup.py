@@ -94,6 +94,7 @@ def _read(config: pytest.Config) -> Setup:
     phases = _phases(values["phases"], names["phases"])
     settings = Settings(
         swept=choice.swept,
+        by_default=choice.by_default,
         random=choice.random,
         scope=Scope.parse(
             values["source"] or (),

@@ -209,3 +209,24 @@ def test_random_faults_stay_within_the_code_under_test() -> None:
     struck = [trial for trial in report.trials if trial.file]
     assert struck
     assert {trial.function for trial in struck} <= {"Cache.put", "fill"}
+
+
+def test_kernel_style_code_fails_at_the_models_requests_unless_the_others_are_named() -> None:
+    def body() -> None:
+        pointer = fi.kmalloc(64)
+        taken = [1000, 2000]
+        if pointer is not None:
+            fi.kfree(pointer)
+        taken.append(3000)
+
+    by_default = fi.sweep(body, source=[HERE])
+    named = fi.sweep(body, capabilities=["failslab", "fail_pymem"], source=[HERE])
+
+    assert "fail_pymem" not in {trial.capability for trial in by_default.trials}
+    assert {trial.capability for trial in named.trials} == {"failslab", "fail_pymem"}
+
+
+def test_code_that_asks_no_model_fails_at_its_real_allocations_by_default() -> None:
+    report = fi.sweep(fill, Cache, counted, source=[HERE])
+
+    assert {trial.capability for trial in report.trials} == {"fail_pymem"}
