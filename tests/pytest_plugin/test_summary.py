@@ -94,6 +94,8 @@ def test_by_default_the_section_has_the_totals_and_a_bad_trial_stands_under_fail
           |         if got is None:
           | >           raise MemoryError
           | E           MemoryError
+          | E           faultinject: failslab refused 32 bytes at test_it.py:5 in get
+          | E           replay token: {TOKEN.format(hit=2, test="test_leaky")}
           |
           | test_it.py:7: MemoryError
           replay: pytest --fail-alloc-replay='{TOKEN.format(hit=2, test="test_leaky")}'"""
@@ -115,7 +117,7 @@ def test_quiet_leaves_the_totals_line_and_the_failures(project: pytest.Pytester)
     assert "2 tests, 2 call sites, 3 trials: 1 recovered, 1 propagated, 1 leaked" in text
     assert "LEAKED with a failslab fault" in text
     assert "fault injection" not in text
-    assert "faultinject:" not in text
+    assert "faultinject: failslab; isolation" not in text
 
 
 def test_quiet_leaves_out_the_hints(pytester: pytest.Pytester) -> None:
