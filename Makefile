@@ -42,7 +42,7 @@ build: $(stamp) ## Make the source archive and the wheel under dist/
 	$(bin)/python -m build --outdir dist
 
 clean: ## Remove what the other commands made, except other environments
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist out/sanitize-* examples/interner/build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # The stamp is touched last: an installation that was cut short is done again.
 $(stamp): pyproject.toml $(wildcard faultinject/native/*.[ch])

@@ -23,6 +23,7 @@ class RunResult:
         broken: one line for each invariant that does not hold.
         text: the traceback as the reader should see it; empty where nobody asked.
         output: what the run wrote to its standard streams, as far as known.
+        warnings: one line for each warning that the body showed.
         duration: seconds in the body.
     """
 
@@ -32,6 +33,7 @@ class RunResult:
     broken: list[str] = field(default_factory=list)
     text: str = ""
     output: str = ""
+    warnings: list[str] = field(default_factory=list)
     duration: float = 0.0
 
 
@@ -47,6 +49,7 @@ class Evidence:
         status: how the process ended, in words; empty where it ended well.
         injected: the faults that really struck, oldest first, as mappings with
             ``capability``, ``size``, ``unit`` and ``site``.
+        warnings: one line for each that a clean run does not show.
         dump: the stacks that faulthandler wrote while it died or hung.
     """
 
@@ -63,6 +66,7 @@ class Evidence:
     leaks: list[str] = field(default_factory=list)
     unraisable: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     text: str = ""
     output: str = ""
     dump: str = ""

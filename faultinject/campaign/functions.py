@@ -15,6 +15,7 @@ from faultinject.campaign.armable import Armable
 from faultinject.campaign.evidence import RunResult
 from faultinject.campaign.propagation import describe, is_propagated
 from faultinject.campaign.scope import Scope
+from faultinject.campaign.warned import noting_warnings
 
 
 class Functions:
@@ -54,7 +55,8 @@ class Functions:
             mark("body")
             started = time.perf_counter()
             try:
-                self._run_body(arm, given)
+                with noting_warnings() as result.warnings:
+                    self._run_body(arm, given)
                 result.passed = True
             finally:
                 result.duration = time.perf_counter() - started

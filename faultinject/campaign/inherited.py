@@ -46,24 +46,41 @@ def leave_input() -> None:
             os.close(empty)
 
 
-def leave_positions() -> None:
+def files_being_read() -> list[int]:
+    """Give the descriptors of regular files that are open for reading alone.
+
+    For `leave_positions`. The parent looks them up: that costs a child more.
+    """
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return []  # no /proc
+    found = []
+    for descriptor in numbers:
+        with contextlib.suppress(OSError):  # the listing's own
+            if descriptor > 2 and stat.S_ISREG(os.fstat(descriptor).st_mode):
+                flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+                if flags & os.O_ACCMODE == os.O_RDONLY and not flags & os.O_PATH:
+                    found.append(descriptor)
+    return found
+
+
+def leave_positions(descriptors: list[int]) -> None:
     """Read files that are open for reading from a position of one's own.
 
     Else a trial that reads on, in a file that a wide fixture has opened, reads on in
     the parent as well. A file open for writing stays shared: it may be a common log.
+
+    Args:
+        descriptors: what `files_being_read` gave in the parent.
     """
-    with contextlib.suppress(OSError):  # no /proc
-        for text in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):  # the listing's own, or a file of somebody else
-                _reopen(int(text))
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # a file of somebody else
+            _reopen(descriptor)
 
 
 def _reopen(descriptor: int) -> None:
-    if descriptor <= 2 or not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_PATH:
-        return
     inherits = os.get_inheritable(descriptor)
     position = os.lseek(descriptor, 0, os.SEEK_CUR)
     own = os.open(f"/proc/self/fd/{descriptor}", flags | os.O_CLOEXEC)

@@ -1,62 +1,50 @@
 """Isolation: where a trial runs, so that its damage ends with it.
 
 Lives here: `Fork`, one forked child per trial, at most `jobs` at once, ended
-with all that it started when it passes the time limit; `Here`, the same call in
-this process; and `choose`. Not here: what the child does
-(`faultinject.campaign.trial`).
+with all that it started when it is over or passes the time limit; `Here`, the same
+call in this process; and `choose`. Not here: what the child does
+(`faultinject.campaign.child`, `faultinject.campaign.trial`), how its processes are
+found (`faultinject.campaign.reaper`).
 
-The parent never waits for the end of a pipe: a grandchild can hold it open for
-ever. It waits for the child itself.
+The parent reads nothing from the child while it runs, and waits for the child itself
+and for nothing that somebody else could hold open.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
-import gc
-import json
 import os
-import selectors
+import select
 import signal
 import sys
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
+from faultinject.campaign.board import Board
+from faultinject.campaign.child import NO_REPORT, Mark, Surroundings, Task, be_child
 from faultinject.campaign.inherited import (
     ChildSignal,
+    files_being_read,
     flush_streams,
-    leave_coverage,
-    leave_input,
-    leave_positions,
-    leave_process,
     redirect_descriptors,
 )
+from faultinject.campaign.limits import data_size, kernel_kills
+from faultinject.campaign.reaper import Labels, end_labelled, start_watchdog
 from faultinject.errors import UsageError
 
-if sys.platform != "win32":
-    import fcntl  # here, and not in the child: an import there is paid for by every trial
-
-Mark = Callable[[str], None]
-Task = Callable[[Mark], dict[str, Any]]
+__all__ = ["KEPT_BYTES", "KINDS", "Ended", "Fork", "Here", "Isolation", "Mark", "Task", "choose"]
 
 KINDS = ("auto", "fork", "none")
 
 # Of a child's output and stack dump, at most so many bytes are kept, the last ones.
 KEPT_BYTES = 16_384
 
-# Where the child keeps its pipe: out of the way of a test that closes low descriptors.
-# The second is for a low limit; much higher ones would make every fork dearer.
-_HIGH_DESCRIPTORS = (1000, 200)
-
-# A child that cannot tell its result ends with this status.
-_NO_REPORT = 70
-
-# The phases of a trial, as a sentence about the time limit says them.
+# The phases of a trial, as a sentence about its end says them.
 _PHASES = {
     "start": "before it began",
     "setup": "in its set-up",
@@ -87,6 +75,7 @@ class Ended:
         output: the last of what it wrote to its standard streams.
         dump: the stacks that faulthandler wrote.
         seconds: how long it took, all in all.
+        notes: what it noted before it died: the kind and the text of each.
     """
 
     index: int
@@ -97,6 +86,7 @@ class Ended:
     output: str = ""
     dump: str = ""
     seconds: float = 0.0
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Isolation(Protocol):
@@ -104,12 +94,16 @@ class Isolation(Protocol):
 
     kind: str
 
-    def run(self, tasks: Iterable[Task], *, timeout: float) -> Iterator[Ended]:
+    def run(
+        self, tasks: Iterable[Task], *, timeout: float, memory: int | None = None
+    ) -> Iterator[Ended]:
         """Run the tasks; yield each one as it ends, not always in order.
 
         Args:
             tasks: taken one by one as room is free.
             timeout: seconds that each phase of a task may take.
+            memory: bytes of data that a task may allocate beyond what the process
+                has when it starts; None for any number.
         """
 
 
@@ -118,8 +112,10 @@ class Here:
 
     kind = "none"
 
-    def run(self, tasks: Iterable[Task], *, timeout: float) -> Iterator[Ended]:
-        """Run the tasks in order; `timeout` cannot be kept and is ignored."""
+    def run(
+        self, tasks: Iterable[Task], *, timeout: float, memory: int | None = None
+    ) -> Iterator[Ended]:
+        """Run the tasks in order; no limit can be kept, so they are ignored."""
         for index, task in enumerate(tasks):
             started = time.perf_counter()
             ended = Ended(index, None, "start")
@@ -139,17 +135,45 @@ class _Child:
     index: int
     pid: int
     pidfd: int
-    pipe: int
-    out: BinaryIO
-    err: BinaryIO
-    dump: BinaryIO
-    started: float
+    board: Board
+    out: int
+    err: int
+    dump: int
+    gate: int
+    label: int
     timeout: float
-    deadline: float
-    phase: str = "start"
-    received: bytearray = field(default_factory=bytearray)
-    payload: dict[str, Any] | None = None
-    hung: bool = False
+    started: float = 0.0
+    deadline: float = 0.0
+    hung_in: str | None = None
+
+
+class _Campaign:
+    """What the trials of one process share: their labels, and one watchdog.
+
+    Made anew in a process that is a fork of one that had it.
+    """
+
+    _of_this_process: _Campaign | None = None
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.labels = Labels()
+        if self.labels.works:
+            start_watchdog(self.labels.campaign)
+        self._kernel_kills = kernel_kills()
+
+    def kernel_struck(self) -> bool:
+        """Say whether the kernel has ended a process for lack of memory since it was asked last."""
+        before, self._kernel_kills = self._kernel_kills, kernel_kills()
+        return self._kernel_kills > before
+
+    @classmethod
+    def current(cls) -> _Campaign:
+        """Give that of this process."""
+        found = cls._of_this_process
+        if found is None or found.pid != os.getpid():
+            found = cls._of_this_process = cls()
+        return found
 
 
 class Fork:
@@ -169,151 +193,166 @@ class Fork:
         self._jobs = jobs
         self._redirect = redirect
         self._child_signal = ChildSignal()
+        self._boards: list[Board] = []
 
-    def run(self, tasks: Iterable[Task], *, timeout: float) -> Iterator[Ended]:
+    def run(
+        self, tasks: Iterable[Task], *, timeout: float, memory: int | None = None
+    ) -> Iterator[Ended]:
         """Fork a child per task; see `Isolation.run`.
 
-        A child that the caller no longer wants (the generator is closed) is killed.
+        One more child than run is made, and waits for its turn: a fork takes as long as
+        a small trial. A child that the caller no longer wants (the generator is closed)
+        is killed.
         """
         running: dict[int, _Child] = {}
         waiting = enumerate(tasks)
-        more = True
-        selector = selectors.DefaultSelector()
+        deaths = select.poll()
         self._child_signal.set_aside()
+        ready: _Child | None = None
         try:
-            while more or running:
-                while more and len(running) < self._jobs:
-                    following = next(waiting, None)
-                    if following is None:
-                        more = False
-                        break
-                    child = self._start(*following, timeout)
-                    running[child.pid] = child
-                    selector.register(child.pipe, selectors.EVENT_READ, child)
-                    if child.pidfd >= 0:
-                        selector.register(child.pidfd, selectors.EVENT_READ, child)
-                if not running:
-                    break
-                for child in self._wait(selector, running, timeout):
+            start = self._starter(timeout, memory)
+            ready = start(waiting)
+            while running or ready is not None:
+                while ready is not None and len(running) < self._jobs:
+                    running[ready.pid] = ready
+                    if ready.pidfd >= 0:
+                        deaths.register(ready.pidfd, select.POLLIN)
+                    _begin(ready)
+                    ready = None
+                    ready = start(waiting)
+                for child in _wait(deaths, running):
                     del running[child.pid]
-                    yield self._finish(selector, child)
+                    if child.pidfd >= 0:
+                        deaths.unregister(child.pidfd)
+                    yield self._finish(child)
         finally:
-            for child in running.values():
-                self._finish(selector, child)
-            selector.close()
+            for child in (*running.values(), *([] if ready is None else [ready])):
+                self._finish(child)
+            while self._boards:
+                self._boards.pop().close()
             self._child_signal.put_back(missed=True)
 
-    def _start(self, index: int, task: Task, timeout: float) -> _Child:
-        # Else the child writes out once more what waits here to be written.
-        flush_streams()
-        read, write = os.pipe()
-        out, err, dump = (_scratch_file() for _ in range(3))
-        now = time.monotonic()
+    def _starter(
+        self, timeout: float, memory: int | None
+    ) -> Callable[[Iterator[tuple[int, Task]]], _Child | None]:
+        """Give what forks the child of the next task, or gives None at their end."""
         with warnings.catch_warnings():
             # CPython warns of threads at every fork; the campaign says it once.
             warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            self._be_child(task, write, out.fileno(), err.fileno(), dump)
-        with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # both sides do it, so that neither has to wait
-        os.close(write)
-        os.set_blocking(read, False)
-        return _Child(index, pid, _pidfd(pid), read, out, err, dump, now, timeout, now + timeout)
+            labels = _Campaign.current().labels
+        limit = None if memory is None else data_size() + memory
+        reading = files_being_read()
 
-    def _be_child(self, task: Task, write: int, out: int, err: int, dump: BinaryIO) -> None:
-        """Run the task and leave by ``os._exit``, whatever happens."""
-        status = _NO_REPORT
-        try:
-            with contextlib.suppress(OSError):
-                os.setpgid(0, 0)
-            pid, pipe = os.getpid(), _out_of_the_way(write)
-            self._child_signal.put_back()
-            self._redirect(out, err)
-            leave_input()
-            leave_positions()
-            leave_coverage()
-            # Collections then look only at what the trial itself makes. Others would write
-            # to every object that the parent made, and so copy every page.
-            gc.freeze()
-            faulthandler.enable(file=dump, all_threads=True)
-            if hasattr(faulthandler, "register"):
-                faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
-
-            def mark(phase: str) -> None:
-                if os.getpid() == pid:
-                    _send(pipe, b"P" + phase.encode())
-
-            payload = task(mark)
+        def start(waiting: Iterator[tuple[int, Task]]) -> _Child | None:
+            following = next(waiting, None)
+            if following is None:
+                return None
+            # Else the child writes out once more what waits here to be written.
             flush_streams()
-            if os.getpid() == pid:  # not a fork of the test's that came back to us
-                _send(pipe, b"R" + json.dumps(payload).encode())
-                status = 0
-        except BaseException:
-            os.write(err, traceback.format_exc().encode(errors="replace"))
-        finally:
-            leave_process(status)
+            index, task = following
+            board = self._boards.pop() if self._boards else Board()
+            board.wipe()
+            out, err, dump = _scratch_file(), _scratch_file(), _scratch_file()
+            label, gate = labels.next(), os.pipe()
+            around = Surroundings(
+                board,
+                out,
+                err,
+                dump,
+                gate,
+                reading,
+                os.getpid(),
+                label,
+                limit,
+                self._child_signal,
+                self._redirect,
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+            if pid == 0:
+                be_child(task, around)
+            os.close(gate[0])
+            with contextlib.suppress(OSError):
+                os.setpgid(pid, pid)  # both sides do it, so that neither has to wait
+            return _Child(index, pid, _pidfd(pid), board, out, err, dump, gate[1], label, timeout)
 
-    def _wait(
-        self, selector: selectors.BaseSelector, running: dict[int, _Child], timeout: float
-    ) -> list[_Child]:
-        """Wait until something happens; give the children that have ended or must end."""
-        now = time.monotonic()
-        patience = max(0.0, min(child.deadline for child in running.values()) - now)
-        patience = min(patience, _LONGEST_WAIT)
-        if any(child.pidfd < 0 for child in running.values()):
-            patience = min(patience, 0.005)
-        ended: dict[int, _Child] = {}
-        for key, _ in selector.select(patience):
-            child: _Child = key.data
-            if key.fd == child.pidfd:
-                ended[child.pid] = child
-            elif not _receive(child, timeout):
-                selector.unregister(child.pipe)  # it closed its end; wait for itself
-        now = time.monotonic()
-        for child in running.values():
-            if child.pidfd < 0 and _has_ended(child.pid):
-                ended[child.pid] = child
-            elif child.pid not in ended and now >= child.deadline:
-                child.hung = True
-                ended[child.pid] = child
-        return list(ended.values())
+        return start
 
-    def _finish(self, selector: selectors.BaseSelector, child: _Child) -> Ended:
-        if child.hung:
+    def _finish(self, child: _Child) -> Ended:
+        if child.hung_in is not None:
             _ask_for_stacks(child)
-        # The group goes before the child is reaped, while its number is still taken.
-        with contextlib.suppress(OSError):
-            os.killpg(child.pid, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            os.kill(child.pid, signal.SIGKILL)
+        board = child.board
+        alone = board.alone and child.hung_in is None
+        if not alone:
+            # The group goes before the child is reaped, while its number is still taken.
+            for kill in (os.killpg, os.kill):
+                with contextlib.suppress(OSError):
+                    kill(child.pid, signal.SIGKILL)
         status = _wait_for(child.pid)
-        while _receive(child, 0.0):
-            pass
-        for descriptor in (child.pipe, child.pidfd):
+        if not alone:
+            end_labelled(child.label)
+        for descriptor in (child.pidfd, child.gate):
             if descriptor >= 0:
-                with contextlib.suppress(KeyError, ValueError):
-                    selector.unregister(descriptor)
                 os.close(descriptor)
-        output, dump = _tail(child.out) + _tail(child.err), _tail(child.dump)
-        delivered = child.payload is not None and not child.hung
-        return Ended(
+        payload = None if child.hung_in is not None else board.payload
+        ended = Ended(
             child.index,
-            child.payload if delivered else None,
-            child.phase,
-            child.hung,
-            "" if delivered else _in_words(status, child),
-            output,
-            dump,
+            payload,
+            board.phase if child.hung_in is None else child.hung_in,
+            child.hung_in is not None,
+            "" if payload is not None else _in_words(status, child),
+            _tail(child.out) + _tail(child.err) + ("" if alone else board.complaint),
+            _tail(child.dump),
             time.monotonic() - child.started,
+            [] if alone else board.notes,
         )
+        if board.is_large:
+            board.close()
+        else:
+            self._boards.append(board)
+        return ended
 
 
-def _scratch_file() -> BinaryIO:
+def _begin(child: _Child) -> None:
+    """Let a child that is ready do its task."""
+    child.board.enter("start")
+    child.started = time.monotonic()
+    child.deadline = child.started + child.timeout
+    with contextlib.suppress(BrokenPipeError):  # somebody has killed it while it waited
+        os.write(child.gate, b"!")
+    os.close(child.gate)
+    child.gate = -1
+
+
+def _wait(deaths: select.poll, running: dict[int, _Child]) -> list[_Child]:
+    """Wait until something happens; give the children that have ended or must end."""
+    now = time.monotonic()
+    patience = max(0.0, min(child.deadline for child in running.values()) - now)
+    patience = min(patience, _LONGEST_WAIT)
+    if any(child.pidfd < 0 for child in running.values()):
+        patience = min(patience, 0.005)
+    dead = {descriptor for descriptor, _ in deaths.poll(1000 * patience + 1)}
+    now = time.monotonic()
+    ended = []
+    for child in running.values():
+        if child.pidfd in dead or (child.pidfd < 0 and _has_ended(child.pid)):
+            ended.append(child)
+        elif now >= child.deadline:
+            # It may have begun another phase since: that is looked up only here.
+            child.deadline = child.board.since + child.timeout
+            if now >= child.deadline:
+                child.hung_in = child.board.phase
+                ended.append(child)
+    return ended
+
+
+def _scratch_file() -> int:
     if hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
-            return os.fdopen(os.memfd_create("faultinject"), "r+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)
+            return os.memfd_create("faultinject")
+    with tempfile.TemporaryFile(buffering=0) as file:
+        return os.dup(file.fileno())
 
 
 def _pidfd(pid: int) -> int:
@@ -338,83 +377,53 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
-def _out_of_the_way(descriptor: int) -> int:
-    for least in _HIGH_DESCRIPTORS:
-        with contextlib.suppress(OSError):  # a low limit on descriptors
-            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
-            os.close(descriptor)
-            return high
-    return descriptor
-
-
-def _send(pipe: int, message: bytes) -> None:
-    data = memoryview(len(message).to_bytes(4, "big") + message)
-    while data:
-        data = data[os.write(pipe, data) :]
-
-
-def _receive(child: _Child, timeout: float) -> bool:
-    """Read what the child has sent; False when there is nothing more to come now."""
-    try:
-        chunk = os.read(child.pipe, 65_536)
-    except BlockingIOError:
-        return False
-    if not chunk:
-        return False
-    buffer = child.received
-    buffer += chunk
-    while len(buffer) >= 4:
-        size = int.from_bytes(buffer[:4], "big")
-        if len(buffer) < 4 + size:
-            break
-        message = bytes(buffer[4 : 4 + size])
-        del buffer[: 4 + size]
-        if message[:1] == b"P":
-            child.phase = message[1:].decode(errors="replace")
-            child.deadline = time.monotonic() + timeout
-        else:
-            child.payload = json.loads(message[1:])
-    return True
-
-
 def _ask_for_stacks(child: _Child) -> None:
     if not hasattr(faulthandler, "register"):
         return
     with contextlib.suppress(OSError):
         os.kill(child.pid, signal.SIGUSR2)
+        os.kill(child.pid, signal.SIGCONT)  # one that has stopped itself cannot write
     until = time.monotonic() + _DUMP_SECONDS
     size = -1
     while time.monotonic() < until:
         time.sleep(0.02)
-        now = os.fstat(child.dump.fileno()).st_size
+        now = os.fstat(child.dump).st_size
         if now and now == size:
             return  # it has finished writing
         size = now
 
 
-def _tail(file: BinaryIO) -> str:
-    with file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - KEPT_BYTES))
-        return file.read().decode(errors="replace")
+def _tail(descriptor: int) -> str:
+    """Give the last of a file, and close it."""
+    try:
+        size = os.fstat(descriptor).st_size
+        if not size:
+            return ""
+        return os.pread(descriptor, KEPT_BYTES, max(0, size - KEPT_BYTES)).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def _in_words(status: int | None, child: _Child) -> str:
-    if child.hung:
-        where = _PHASES.get(child.phase, f"in the phase {child.phase!r}")
+    phase = child.hung_in or child.board.phase
+    where = _PHASES.get(phase, f"in the phase {phase!r}")
+    if child.hung_in is not None:
         return f"did not end in {child.timeout:g} seconds ({where})"
     if status is None:
         return "ended without a report, and somebody else learned how"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:
-            name = signal.Signals(number).name
+            said = f"killed by {signal.Signals(number).name}"
         except ValueError:
-            name = f"signal {number}"
-        return f"killed by {name}"
-    if os.WEXITSTATUS(status) == _NO_REPORT:
-        return "ended without a report: it broke the run around it, or closed its descriptors"
-    return f"exited with status {os.WEXITSTATUS(status)} without a report"
+            said = f"killed by signal {number}"
+        if number == signal.SIGKILL and _Campaign.current().kernel_struck():
+            said += " (the kernel ran out of memory and ended a process at that time)"
+    elif os.WEXITSTATUS(status) == NO_REPORT:
+        said = "ended without a report: it broke the run around it"
+    else:
+        said = f"exited with status {os.WEXITSTATUS(status)} without a report"
+    return said if phase == "body" else f"{said} ({where})"
 
 
 def choose(kind: str, *, jobs: int = 1, option: str = "isolation") -> str:

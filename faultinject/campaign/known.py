@@ -29,15 +29,25 @@ _Key = tuple[str, str, str, str, int, str]
 
 
 class KnownProblems:
-    """The lines of one file, and which of them this run has met again."""
+    """The lines of one file, and which of them this run has met again.
 
-    def __init__(self, lines: Iterable[tuple[_Key, str]] = ()) -> None:
+    Args:
+        lines: each with what identifies it.
+        anywhere: a problem that is known in one test is known in all, for each call
+            site is tried in one test, and not in the same one for ever.
+    """
+
+    def __init__(self, lines: Iterable[tuple[_Key, str]] = (), *, anywhere: bool = False) -> None:
         self._lines = list(lines)
+        self._anywhere = anywhere
         self._keys = {key for key, _ in self._lines}
+        self._alike: dict[tuple[object, ...], set[_Key]] = {}
+        for key in self._keys:
+            self._alike.setdefault(self._problem(key), set()).add(key)
         self._met: set[_Key] = set()
 
     @classmethod
-    def read(cls, path: Path, *, option: str) -> KnownProblems:
+    def read(cls, path: Path, *, option: str, anywhere: bool = False) -> KnownProblems:
         """Read the file.
 
         Raises:
@@ -58,7 +68,7 @@ class KnownProblems:
             stripped = line.strip()
             if stripped and not stripped.startswith("#"):
                 lines.append((_read_line(stripped, f"{path}:{number}"), stripped))
-        return cls(lines)
+        return cls(lines, anywhere=anywhere)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -67,9 +77,10 @@ class KnownProblems:
         """Mark a trial as known if it is bad and listed; marking it again changes nothing."""
         if trial.verdict is Verdict.BAD:
             key = _key_of(trial.outcome.value, trial.replay)
-            if key in self._keys:
+            known = self._alike.get(self._problem(key))
+            if known is not None:
                 trial.known = True
-                self._met.add(key)
+                self._met |= known
 
     def gone(self, tests: Iterable[str]) -> int:
         """Count the known problems of these tests that did not come up again."""
@@ -79,7 +90,17 @@ class KnownProblems:
     def of_others(self, tests: Iterable[str]) -> list[str]:
         """Give the lines about tests that are not among these, as they are written."""
         names = set(tests)
-        return [line for key, line in self._lines if key[-1] not in names]
+        # One that was met in another test is listed anew, with that one's name.
+        moved = self._met if self._anywhere else ()
+        return [line for key, line in self._lines if key[-1] not in names and key not in moved]
+
+    def _problem(self, key: _Key) -> tuple[object, ...]:
+        """Give what makes two lines the same problem."""
+        outcome, capability, file, function, hit, _ = key
+        if not self._anywhere or capability == "random":
+            return key
+        # The last hit has another number in each test.
+        return outcome, capability, file, function, hit > 1
 
 
 def write_known(path: Path, trials: Iterable[TrialRecord], kept: Iterable[str] = ()) -> int:

@@ -1,17 +1,15 @@
-"""The plan: which faults of a census get a trial.
+"""The plan: which hits of a call site are failed, and on which machine.
 
-Lives here: the choice of hits, the limit per test, and the split over machines.
-Not here: what a trial does (`faultinject.campaign.trial`).
+Lives here: the choice of hits, and the split over machines. Not here: which test
+tries what (`faultinject.campaign.assignment`), what a trial does (``.trial``).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faultinject.campaign.census import Reached
-from faultinject.campaign.strike import PlannedFault
 from faultinject.errors import UsageError
 
 
@@ -87,41 +85,3 @@ class Shard:
         The test's name shifts the start, so that many small tests spread evenly.
         """
         return (zlib.crc32(test.encode()) + position) % self.count == self.index - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The trials of one test, and how many were left out by the limit."""
-
-    faults: tuple[PlannedFault, ...]
-    not_run: int = 0
-
-
-def make_plan(
-    reached: Iterable[Reached],
-    *,
-    hits: Hits,
-    persistent: bool = False,
-    limit: int | None = None,
-    shard: Shard | None = None,
-    test: str = "",
-) -> Plan:
-    """Choose the trials of one test, in the order in which the sites were first reached.
-
-    Args:
-        reached: the census.
-        hits: which hits of each site are failed.
-        persistent: whether every fault goes on until the body ends.
-        limit: at most so many trials; the rest is counted in `Plan.not_run`.
-        shard: this machine's part; what other machines do is not "not run".
-        test: the test's name, for the shard.
-    """
-    faults = [
-        PlannedFault(item.capability, item.site, hit, persistent, item.instructions)
-        for item in reached
-        for hit in hits.of(item.hits)
-    ]
-    if shard is not None and shard.count > 1:
-        faults = [fault for at, fault in enumerate(faults) if shard.takes(test, at)]
-    kept = faults if limit is None else faults[:limit]
-    return Plan(tuple(kept), len(faults) - len(kept))

@@ -15,6 +15,9 @@ from faultinject.campaign.outcome import Outcome, Verdict
 
 SCHEMA = 1
 
+# The baseline of a test that was not even looked at.
+BUDGET_SPENT = "not taken: the budget was spent before"
+
 
 @dataclass(slots=True)
 class TrialRecord:
@@ -119,10 +122,15 @@ class TestRecord:
     Attributes:
         baseline: ``passed``, or why there was no campaign.
         sites: how many call sites the census found.
-        not_run: trials left out by ``max``.
+        not_run: trials left out: by the limit per test, by the budget, by an early end.
+        over_budget: of these, the ones that the budget had no time for.
+        elsewhere: trials of what this test reaches that are another test's.
         runs_twice: whether the clean test can be run twice in one process; if
             not, the re-run oracle was off.
         notes: sentences for the reader.
+        tried: what was tried, by its content; this and what follows only with a budget.
+        spent: seconds of wall time for all trials.
+        guessed: what `faultinject.campaign.budget.guess` gives for them.
     """
 
     # It is about a test, it is not one: keeps pytest from collecting it.
@@ -135,6 +143,11 @@ class TestRecord:
     not_run: int = 0
     runs_twice: bool = True
     notes: list[str] = field(default_factory=list)
+    over_budget: int = 0
+    elsewhere: int = 0
+    tried: list[str] = field(default_factory=list)
+    spent: float = 0.0
+    guessed: float = 0.0
 
     @property
     def bad(self) -> list[TrialRecord]:
@@ -149,9 +162,18 @@ class TestRecord:
             "sites": self.sites,
             "not_run": self.not_run,
             "runs_twice": self.runs_twice,
-            "notes": self.notes,
+            "notes": self.notes + self._shares(),
             "trials": [trial.as_json() for trial in self.trials],
         }
+
+    def _shares(self) -> list[str]:
+        """Say in sentences which trials this test did not get, and why."""
+        said = []
+        if self.elsewhere:
+            said.append(f"trials of call sites that other tests try: {self.elsewhere}")
+        if self.over_budget:
+            said.append(f"trials that the budget had no time for: {self.over_budget}")
+        return said
 
     def as_plain(self) -> dict[str, Any]:
         """Give the whole record as plain values, for another process."""

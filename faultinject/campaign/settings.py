@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from faultinject.campaign.limits import DEFAULT_MEMORY
+from faultinject.campaign.oracles.selection import ALL, Oracles
 from faultinject.campaign.plan import Hits, Shard
 from faultinject.campaign.scope import Scope
 from faultinject.campaign.site import Identity
@@ -46,9 +48,12 @@ class Settings:
         limit: at most so many trials; None for all.
         timeout: seconds for each phase of a trial; None for
             max(5, 10 times the clean body).
+        memory: bytes that a trial may allocate beyond what a clean run does; None for
+            any number.
         trials: random trials for each SPEC that names a probability.
         seed: where the random trials' seeds come from.
         raises: exception types that the test declares as acceptable.
+        oracles: what is looked at besides the test's own outcome.
         token_options: what a replay token must carry besides the fault.
     """
 
@@ -65,9 +70,11 @@ class Settings:
     limit: int | None = None
     shard: Shard | None = None
     timeout: float | None = None
+    memory: int | None = DEFAULT_MEMORY
     trials: int = DEFAULT_TRIALS
     seed: int = 0
     raises: tuple[type[BaseException], ...] = ()
+    oracles: Oracles = ALL
     token_options: Mapping[str, str] = field(default_factory=dict)
 
     def time_limit(self, clean_seconds: float) -> float:
@@ -75,3 +82,11 @@ class Settings:
         if self.timeout is not None:
             return self.timeout
         return max(LEAST_TIMEOUT, TIMEOUT_FACTOR * clean_seconds)
+
+    def memory_limit(self, clean_bytes: int) -> int | None:
+        """Give the bytes that a trial may allocate.
+
+        Args:
+            clean_bytes: what a clean run does, at most.
+        """
+        return None if self.memory is None else self.memory + clean_bytes

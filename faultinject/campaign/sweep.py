@@ -17,6 +17,8 @@ from faultinject.campaign.allocations import installed_code
 from faultinject.campaign.choice import choose_by_value
 from faultinject.campaign.functions import Functions
 from faultinject.campaign.isolation import Fork, Here, Isolation, choose
+from faultinject.campaign.limits import DEFAULT_MEMORY, parse_memory
+from faultinject.campaign.oracles.selection import parse_oracles
 from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.plan import Hits
 from faultinject.campaign.record import TestRecord, TrialRecord, count_outcomes
@@ -93,9 +95,11 @@ def sweep(
     raises: type[BaseException] | tuple[type[BaseException], ...] = (),
     max: int | None = None,  # noqa: A002 - the option's name everywhere else
     timeout: float | None = None,
+    memory: str | int | None = DEFAULT_MEMORY,
     trials: int = DEFAULT_TRIALS,
     seed: int | None = None,
     jobs: int = 1,
+    oracles: str | Iterable[str] = "all",
     replay: str | None = None,
 ) -> SweepReport:
     """Fail every call site that `body` reaches, one per trial, and judge each trial.
@@ -126,9 +130,15 @@ def sweep(
         max: at most so many trials, at least 1.
         timeout: seconds for each phase of a trial; the default is
             max(5, 10 times the clean body).
+        memory: what a trial may allocate beyond what a clean run does: bytes, a size such
+            as ``"512M"``, or None for any number. Beyond it the code under test meets the
+            real `MemoryError`. Only with a child per trial, on Linux.
         trials: random trials for each SPEC that names a probability.
         seed: of the random trials; a random one if it is None.
         jobs: children at once.
+        oracles: what is looked at besides what `body` and `check` raise: ``all``, ``none``,
+            names with commas between them (``descriptors,threads``), or names that are
+            left out (``no-locks``).
         replay: a token of an earlier sweep: run that trial alone.
 
     Raises:
@@ -152,6 +162,7 @@ def sweep(
             _runs_when_called(role, function)
     name = getattr(body, "__qualname__", None) or type(body).__qualname__
     declared = _exceptions(raises)
+    looked_at = parse_oracles(oracles)
     root = os.getcwd()
     scope = Scope.parse(_several("source", source), _several("omit", omit), root=root)
     kind = choose(isolation, jobs=_at_least_one("jobs", jobs))
@@ -173,9 +184,11 @@ def sweep(
         strict=strict,
         limit=_at_least_one("max", max) if max is not None else None,
         timeout=_positive("timeout", timeout) if timeout is not None else None,
+        memory=parse_memory(memory, option="sweep(memory=…)"),
         trials=_at_least_one("trials", trials),
         seed=fresh_seed() if seed is None else _whole("seed", seed),
         raises=declared,
+        oracles=looked_at,
     )
     runs: Isolation = Here() if kind == "none" else Fork(jobs)
     subject = Functions(body, prep, check, raises=declared, scope=scope)

@@ -7,16 +7,24 @@ its trials run (an `Isolation`), and the public ``sweep`` function
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from faultinject.campaign import allocations
+from faultinject.campaign.aim import Aim, aims_at
 from faultinject.campaign.armable import Armable, Armables
+from faultinject.campaign.assignment import Assignment, Turn
 from faultinject.campaign.census import Reached, from_plain
 from faultinject.campaign.evidence import Evidence
+from faultinject.campaign.forecast import Foreseen
 from faultinject.campaign.isolation import Ended, Isolation, Mark, Task
+from faultinject.campaign.limits import address_space, peak_growth
+from faultinject.campaign.oracles.bundle import Bundle
+from faultinject.campaign.oracles.leftovers import lines_beyond
 from faultinject.campaign.outcome import judge
-from faultinject.campaign.plan import Hits, make_plan
+from faultinject.campaign.plan import Hits
 from faultinject.campaign.record import TestRecord, TrialRecord
 from faultinject.campaign.replay import PlannedToken, RandomToken, Token, find, token_of
 from faultinject.campaign.settings import RandomMode, Settings
@@ -40,6 +48,9 @@ Progress = Callable[[TrialRecord, int, int], object]
 
 Trial = tuple[PlannedFault | None, Armable, Token]
 
+# A fault of the census, or a random trial of one SPEC.
+_Offer = PlannedFault | tuple[RandomMode, int]
+
 
 class Sweeper:
     """Sweeps one subject.
@@ -50,6 +61,7 @@ class Sweeper:
         isolation: where each run happens.
         name: the subject's name: a pytest node id, or a function's name.
         shown: gives a source file's name as reports show it.
+        turn: its part of a run of many subjects; None if it is the only one.
     """
 
     def __init__(
@@ -60,6 +72,7 @@ class Sweeper:
         *,
         name: str,
         shown: Callable[[str], str] = str,
+        turn: Turn | None = None,
     ) -> None:
         self._subject = subject
         self._settings = settings
@@ -68,6 +81,17 @@ class Sweeper:
         self._shown = shown
         self._armables = Armables(settings)
         self._memory = ColdMemory()
+        self._oracles = Bundle(settings.oracles, shown)
+        self._turn = turn or Assignment("test", shard=settings.shard).turn(name)
+
+    def foresee(self, *, clean_seconds: float = 0.0) -> Foreseen | None:
+        """Take the census alone; None if there can be no trial."""
+        baseline = self._take_census(TestRecord(self._name), clean_seconds)
+        if baseline is None:
+            return None
+        reached = self._meant(from_plain(baseline.reached))
+        aims = tuple(aim for aim, _ in self._offers(reached))
+        return Foreseen(clean_seconds, len(reached), aims)
 
     def sweep(self, *, clean_seconds: float = 0.0, progress: Progress | None = None) -> TestRecord:
         """Take the census, run every planned trial, judge each one.
@@ -83,36 +107,45 @@ class Sweeper:
             return record
         reached = self._meant(from_plain(baseline.reached))
         record.sites = len(reached)
-        trials = self._plan(record, reached)
-        self._run(record, baseline, trials, progress)
+        trials = self._plan(reached)
+        done = self._run(record, baseline, trials, progress)
+        self._turn.finish(record, done)
         return record
 
-    def replay(self, token: Token, *, clean_seconds: float = 0.0) -> TestRecord:
-        """Run the one trial that a token names."""
+    def replay(
+        self, *tokens: Token, clean_seconds: float = 0.0, progress: Progress | None = None
+    ) -> TestRecord:
+        """Run the trials that tokens name; those that come to the same only once."""
         record = TestRecord(self._name)
         baseline = self._take_census(record, clean_seconds)
         if baseline is None:
             return record
         reached = from_plain(baseline.reached)
         record.sites = len(reached)
-        trial = self._trial_of(record, token, reached)
-        if trial is not None:
-            self._run(record, baseline, [trial], None)
+        found = (self._trial_of(record, token, reached) for token in tokens)
+        trials = {str(trial[2]): trial for trial in found if trial is not None}
+        done = self._run(record, baseline, list(trials.values()), progress)
+        record.not_run = len(trials) - len(done)
+        record.over_budget = record.not_run if self._turn.ran_out else 0
         return record
 
     def replay_here(self, token: Token, mark: Mark = lambda phase: None) -> None:
         """Run a token's trial in this process, unjudged, for a debugger."""
         survey = self._armables.survey()
-        baseline = take_census(self._subject, survey, mark, self._memory, shown=self._shown)
+        baseline = take_census(self._subject, survey, mark, self._memory, self._oracles)
         trial = self._trial_of(TestRecord(self._name), token, from_plain(baseline.reached))
         if trial is not None:
             self._subject.run(trial[1], mark)
 
     def _take_census(self, record: TestRecord, clean_seconds: float) -> Baseline | None:
+        self._oracles.look_ahead()
+
         def census(mark: Mark) -> dict[str, Any]:
+            before = address_space()
             baseline = take_census(
-                self._subject, self._armables.survey(), mark, self._memory, shown=self._shown
+                self._subject, self._armables.survey(), mark, self._memory, self._oracles
             )
+            baseline.grown = peak_growth(before)
             return {name: getattr(baseline, name) for name in Baseline.__slots__}
 
         limit = self._settings.time_limit(clean_seconds)
@@ -147,27 +180,29 @@ class Sweeper:
         modelled = any(registry.get(item.capability).allocates for item in reached)
         return [item for item in reached if not (modelled and item.capability == allocations.NAME)]
 
-    def _plan(self, record: TestRecord, reached: Iterable[Reached]) -> list[Trial]:
+    def _plan(self, reached: Iterable[Reached]) -> list[Trial]:
+        offers = self._offers(reached)
+        chosen = self._turn.choose([aim for aim, _ in offers], self._settings.limit)
+        return [self._offered(offers[number][1]) for number in chosen]
+
+    def _offers(self, reached: Iterable[Reached]) -> list[tuple[Aim, _Offer]]:
+        """Give all that could be tried: the faults of a census, then the random trials."""
         settings = self._settings
         hits = Hits("all") if settings.identity is Identity.ALL else settings.hits
-        plan = make_plan(
-            reached,
-            hits=hits,
-            persistent=settings.persistent,
-            limit=settings.limit,
-            shard=settings.shard,
-            test=self._name,
-        )
-        trials = [self._planned(fault) for fault in plan.faults]
-        drawn = [
-            self._random(mode, settings.seed, number)
+        offers: list[tuple[Aim, _Offer]] = []
+        offers += aims_at(reached, hits, persistent=settings.persistent)
+        offers += [
+            (Aim(mode.spec, None, str(number), test=self._name), (mode, number))
             for mode in settings.random
             for number in range(settings.trials)
-            if settings.shard is None or settings.shard.takes(self._name, number)
         ]
-        room = len(drawn) if settings.limit is None else settings.limit - len(trials)
-        record.not_run = plan.not_run + len(drawn[room:])
-        return trials + drawn[:room]
+        return offers
+
+    def _offered(self, offer: _Offer) -> Trial:
+        if isinstance(offer, PlannedFault):
+            return self._planned(offer)
+        mode, number = offer
+        return self._random(mode, self._settings.seed, number)
 
     def _planned(self, fault: PlannedFault) -> Trial:
         token = token_of(
@@ -214,25 +249,32 @@ class Sweeper:
         baseline: Baseline,
         trials: list[Trial],
         progress: Progress | None,
-    ) -> None:
+    ) -> list[int]:
+        """Run trials as long as there is time; give the positions of those that were run."""
         limit = self._settings.time_limit(baseline.duration)
-        tasks = (self._task(baseline, arm, token) for _, arm, token in trials)
+        tasks = (
+            self._task(baseline, arm, token)
+            for _, arm, token in takewhile(lambda _: self._turn.goes_on(), trials)
+        )
         done: dict[int, TrialRecord] = {}
-        runs: Iterator[Ended] = self._isolation.run(tasks, timeout=limit)
+        runs: Iterator[Ended] = self._isolation.run(
+            tasks, timeout=limit, memory=self._settings.memory_limit(baseline.grown)
+        )
         try:
-            for ended in runs:
-                fault, _, token = trials[ended.index]
-                trial = self._judge(_evidence_of(ended), fault, token, baseline)
-                done[ended.index] = trial
-                if progress is not None and progress(trial, len(done), len(trials)) is False:
-                    record.notes.append(f"stopped after {len(done)} of {len(trials)} trials")
-                    break
+            with self._turn.spending(baseline.duration):
+                for ended in runs:
+                    fault, _, token = trials[ended.index]
+                    trial = self._judge(_evidence_of(ended, baseline), fault, token, baseline)
+                    done[ended.index] = trial
+                    if progress is not None and progress(trial, len(done), len(trials)) is False:
+                        record.notes.append(f"stopped after {len(done)} of {len(trials)} trials")
+                        break
         finally:
             close = getattr(runs, "close", None)
             if close is not None:
                 close()
-        record.not_run += len(trials) - len(done)
         record.trials = [done[index] for index in sorted(done)]
+        return sorted(done)
 
     def _task(self, baseline: Baseline, arm: Armable, token: Token) -> Task:
         def trial(mark: Mark) -> dict[str, Any]:
@@ -244,7 +286,7 @@ class Sweeper:
                     baseline,
                     mark,
                     self._memory,
-                    shown=self._shown,
+                    self._oracles,
                     strict=self._settings.strict,
                     token=str(token),
                 )
@@ -304,19 +346,28 @@ class Sweeper:
         return "random", "", 0, "", 0
 
 
-def _evidence_of(ended: Ended) -> Evidence:
+def _evidence_of(ended: Ended, baseline: Baseline) -> Evidence:
     if ended.payload is not None:
         evidence = Evidence.from_dict(ended.payload)
         evidence.output = evidence.output or ended.output
         return evidence
+    said: dict[str, list[str]] = {"injected": [], "warning": [], "log": []}
+    for kind, text in ended.notes:
+        said.setdefault(kind, []).append(text)
     return Evidence(
+        injected=[json.loads(text) for text in said["injected"]],
+        warnings=lines_beyond(said["warning"], baseline.warnings),
         phase=ended.phase,
         hung=ended.hung,
         status=ended.status,
-        output=ended.output,
+        output=ended.output + _section("captured log", said["log"]),
         dump=ended.dump,
         duration=ended.seconds,
     )
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([f"{'-' * 10} {title} {'-' * 10}", *lines, ""]) if lines else ""
 
 
 def _headline(evidence: Evidence) -> str | None:
@@ -328,7 +379,8 @@ def _details(evidence: Evidence) -> list[str]:
     if evidence.rerun_error is not None:
         lines.append(f"a clean re-run afterwards fails: {evidence.rerun_error}")
     lines += [f"lost error: {line}" for line in evidence.unraisable]
-    return lines + evidence.violations
+    lines += evidence.violations
+    return lines + [f"warning: {line}" for line in evidence.warnings]
 
 
 def _last_line(text: str) -> str:

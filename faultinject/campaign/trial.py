@@ -7,9 +7,9 @@ the child process (`faultinject.campaign.isolation`), the body itself (a
 
 from __future__ import annotations
 
+import json
 import random
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +17,12 @@ from typing import Any, Protocol
 
 from faultinject.campaign.armable import Armable, Survey
 from faultinject.campaign.census import to_plain
+from faultinject.campaign.child import note
 from faultinject.campaign.evidence import Evidence, RunResult
-from faultinject.campaign.oracle import Leftovers, Snapshot, UnraisableLog, more_than
+from faultinject.campaign.oracles.bundle import Bundle
+from faultinject.campaign.oracles.leftovers import lines_beyond, more_than
+from faultinject.campaign.oracles.locks import would_block
+from faultinject.campaign.oracles.with_statements import any_in_with
 from faultinject.campaign.outcome import Verdict, judge
 from faultinject.engine import log
 from faultinject.mm import memory as mm_memory
@@ -58,6 +62,8 @@ class Baseline:
         runs_twice: whether the second clean run passed; if not, a trial's
             failing re-run says nothing.
         duration: seconds in the body of the first run.
+        warnings: what the first clean run warned of.
+        grown: bytes by which the clean runs made the process larger, at most.
     """
 
     passed: bool = False
@@ -68,6 +74,8 @@ class Baseline:
     runs_twice: bool = True
     duration: float = 0.0
     status: str = ""
+    warnings: list[str] = field(default_factory=list)
+    grown: int = 0
 
 
 def take_census(
@@ -75,25 +83,23 @@ def take_census(
     survey: Survey,
     mark: Callable[[str], None],
     memory: ColdMemory,
-    *,
-    shown: Callable[[str], str] = str,
+    oracles: Bundle,
 ) -> Baseline:
     """Run the subject twice without a fault; write down what the first run reaches."""
     baseline = Baseline()
     with memory.as_default(), _same_draws() as draw_again:
-        before = Snapshot.take(shown)
-        lost = UnraisableLog()
-        with lost.watching():
+        with oracles.watching() as watched:
             first = subject.run(survey, mark)
             mark("leftovers")
-            left = before.left_since()
+            left = watched.left()
         baseline.passed, baseline.error = first.passed, first.error
         baseline.reached = to_plain(survey.reached())
-        baseline.left, baseline.unraisable = dict(left), lost.lines
-        baseline.duration = first.duration
-        draw_again()
-        with UnraisableLog().watching():
-            baseline.runs_twice = subject.run(None, _as_rerun(mark)).passed
+        baseline.left, baseline.unraisable = dict(left), watched.lost
+        baseline.duration, baseline.warnings = first.duration, first.warnings
+        if oracles.reruns:
+            draw_again()
+            with oracles.quiet():
+                baseline.runs_twice = subject.run(None, _as_rerun(mark)).passed
     return baseline
 
 
@@ -103,10 +109,9 @@ def conduct(
     baseline: Baseline,
     mark: Callable[[str], None],
     memory: ColdMemory,
+    oracles: Bundle,
     *,
-    shown: Callable[[str], str] = str,
     strict: bool = False,
-    rerun: bool = True,
     token: str = "",
 ) -> Evidence:
     """Run one trial in this process and give its evidence.
@@ -122,27 +127,31 @@ def conduct(
         evidence.phase = phase
         mark(phase)
 
-    lost = UnraisableLog()
+    shown = oracles.shown
     with memory.as_default(), _same_draws() as draw_again:
         injected, violated = log.injections.mark(), log.violations.total
-        before = Snapshot.take(shown)
-        with lost.watching():
-            evidence.take(subject.run(arm, enter))
+        with oracles.watching() as watched:
+            with _noting_injections():
+                run = subject.run(arm, enter)
+            evidence.take(run)
+            evidence.warnings = lines_beyond(run.warnings, baseline.warnings)
             evidence.injected = [_plain_injection(item) for item in log.injections.since(injected)]
             enter("leftovers")
-            leaks = more_than(before.left_since(), baseline.left)
+            leaks = more_than(watched.suspects(), baseline.left)
             if leaks:
                 # A traceback keeps its frames and all that they hold: render it, drop it,
                 # and look again, so that it is no leak.
                 evidence.text = subject.explain(_note(evidence, shown, token))
-                leaks = more_than(before.left_since(), baseline.left)
+                leaks = more_than(watched.left(), baseline.left)
         evidence.violations = [str(item) for item in log.violations.since(violated)]
-        evidence.leaks = leaks
-        evidence.unraisable = _beyond(lost.lines, baseline.unraisable)
-        if rerun and baseline.runs_twice and evidence.injected:
+        struck = [item.site for item in log.injections.since(injected) if item.site]
+        evidence.leaks = [] if leaks and any_in_with(struck) else leaks
+        evidence.unraisable = lines_beyond(watched.lost, baseline.unraisable)
+        runs_again = oracles.reruns and baseline.runs_twice and not would_block(leaks)
+        if runs_again and evidence.injected:
             draw_again()
             enter("rerun")
-            with UnraisableLog().watching():
+            with oracles.quiet():
                 again = subject.run(None, lambda phase: None)
             if not again.passed:
                 evidence.rerun_error = again.error or "the clean re-run did not pass"
@@ -151,6 +160,17 @@ def conduct(
     bad = judge(evidence).verdict(strict=strict) is Verdict.BAD
     evidence.text = subject.explain(_note(evidence, shown, token)) if bad else ""
     return evidence
+
+
+@contextmanager
+def _noting_injections() -> Iterator[None]:
+    """Inside the block each fault is known to the parent at once: the next step may be fatal."""
+    witness = log.injections.witness
+    log.injections.witness = lambda item: note("injected", json.dumps(_plain_injection(item)))
+    try:
+        yield
+    finally:
+        log.injections.witness = witness
 
 
 def _note(evidence: Evidence, shown: Callable[[str], str], token: str) -> str:
@@ -234,14 +254,6 @@ def _same_draws() -> Iterator[Callable[[], None]]:
 
 def _as_rerun(mark: Callable[[str], None]) -> Callable[[str], None]:
     return lambda phase: mark("rerun")
-
-
-def _beyond(lines: list[str], clean: list[str]) -> list[str]:
-    if not lines:
-        return []
-    left: Leftovers = Counter(lines)
-    left.subtract(Counter(clean))
-    return list(left.elements())
 
 
 def _plain_injection(item: log.Injection) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Reset: ``injections.clear()``, ``violations.clear()``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar, overload
 
 from faultinject.callsite import CallSite
@@ -112,7 +112,15 @@ class BoundedLog(Generic[Record]):
 
 
 class InjectionLog(BoundedLog[Injection]):
-    """The injections of the process; each gets its number here."""
+    """The injections of the process; each gets its number here.
+
+    Attributes:
+        witness: told of each one before the code under test meets it; None for nobody.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        super().__init__(kept)
+        self.witness: Callable[[Injection], None] | None = None
 
     def record(
         self,
@@ -134,6 +142,8 @@ class InjectionLog(BoundedLog[Injection]):
                 number, capability, size, unit, site, thread, cause, retry, domain, caller
             )
             self.append(injection)
+        if self.witness is not None:
+            self.witness(injection)
         return injection
 
 

@@ -6,24 +6,33 @@ any rule of when a fault strikes or what it means (`faultinject`).
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from faultinject.campaign.assignment import Assignment, Turn
+from faultinject.campaign.budget import Budget
+from faultinject.campaign.forecast import Forecast, Foreseen
+from faultinject.campaign.history import History
 from faultinject.campaign.isolation import Fork, Here, Isolation
 from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import TestRecord, TrialRecord
+from faultinject.campaign.settings import Settings
 from faultinject.campaign.sweeper import Sweeper
-from pytest_faultinject import neighbours, private
+from pytest_faultinject import forecast, neighbours, private
+from pytest_faultinject.cache import load_history, load_last_bad
 from pytest_faultinject.held import Held, held_reports
 from pytest_faultinject.marks import check_marks, has_campaign, settings_of
 from pytest_faultinject.progress import Progress
+from pytest_faultinject.repeat import Repeat, merged
 from pytest_faultinject.result import attach, attach_no_replay
 from pytest_faultinject.results import Results
 from pytest_faultinject.setup import Setup, read_setup
 from pytest_faultinject.subject import AsCollected, ItemSubject, Run
+from pytest_faultinject.words import plural
 
 NAME = "faultinject-campaign"
 
@@ -37,8 +46,10 @@ def register(config: pytest.Config) -> None:
     setup = read_setup(config)
     if setup.token is not None:
         _aim(config, setup.token.test)
-    config.pluginmanager.register(Campaign(config, setup), NAME)
-    config.pluginmanager.register(Results(config, setup), "faultinject-results")
+    repeat = Repeat(config, load_last_bad(config) if setup.last_bad else {})
+    remarks: list[str] = []
+    config.pluginmanager.register(Campaign(config, setup, repeat, remarks), NAME)
+    config.pluginmanager.register(Results(config, setup, repeat, remarks), "faultinject-results")
 
 
 def _aim(config: pytest.Config, nodeid: str) -> None:
@@ -51,11 +62,25 @@ def _aim(config: pytest.Config, nodeid: str) -> None:
 
 
 class Campaign:
-    """Runs the sweep of each test behind its clean run."""
+    """Runs the sweep of each test behind its clean run.
 
-    def __init__(self, config: pytest.Config, setup: Setup) -> None:
+    Args:
+        config: pytest's.
+        setup: what the options say.
+        repeat: what was bad last time, if that is all that is to run.
+        remarks: sentences for the end are put here.
+    """
+
+    def __init__(
+        self, config: pytest.Config, setup: Setup, repeat: Repeat, remarks: list[str]
+    ) -> None:
         self._config = config
         self._setup = setup
+        self._repeat = repeat
+        self._remarks = remarks
+        self._assignment = Assignment(setup.per)
+        # In the child that looks ahead: what it has seen so far.
+        self._foreseen: dict[str, Foreseen] | None = None
         self._run: Run | None = None
         self._progress = Progress(config)
         self._timed = False
@@ -77,7 +102,24 @@ class Campaign:
             items[:] = [item for item in items if item.nodeid == token.test]
             if others:
                 self._config.hook.pytest_deselected(items=others)
+        items[:], others = self._repeat.select(items)
+        if others:
+            self._config.hook.pytest_deselected(items=others)
         check_marks(items, self._setup.settings)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Before the first test, decide which of them tries what."""
+        if forecast.will_run(session):
+            self._assignment = self._assign(session)
+        try:
+            return (yield)
+        finally:
+            if untried := self._assignment.untried():
+                self._remarks.append(
+                    f"{plural(untried, 'foreseen trial')} not run: the tests that were to make "
+                    "them failed, did not run, or did not reach their call sites"
+                )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_runtest_protocol")
     def pytest_runtest_protocol_around(
@@ -98,7 +140,9 @@ class Campaign:
                 held.release(real_teardown, nextitem)
                 raise
         try:
-            if held.passed:
+            if held.passed and self._foreseen is not None:
+                self._foresee(self._foreseen, item, held, collected)
+            elif held.passed:
                 self._sweep(item, held, collected)
         finally:
             held.release(real_teardown, nextitem)
@@ -109,7 +153,7 @@ class Campaign:
         """Run a trial by pytest's own runner: no plugin that retries sees it."""
         if self._run is None:
             return None
-        self._run.reports += private.run_protocol(item)
+        self._run.reports += private.run_protocol(item, self._run.part)
         return True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -157,44 +201,133 @@ class Campaign:
     def _enter(self, run: Run | None) -> None:
         self._run = run
 
-    def _sweep(self, item: pytest.Item, held: Held, collected: AsCollected) -> None:
-        settings = settings_of(item, self._setup.settings)
-        subject = ItemSubject(
-            item,
-            collected,
-            self._enter,
-            phases=self._setup.phases,
-            raises=settings.raises,
-            scope=settings.scope,
-            markup=self._markup(),
-            let_through=(KeyboardInterrupt,) if self._setup.isolation == "none" else (),
+    def _assign(self, session: pytest.Session) -> Assignment:
+        """Say what each test tries; look ahead where that has to be known."""
+        setup, seen = self._setup, None
+        if forecast.is_wanted(setup) and not self._repeat.is_on:
+            reason = forecast.obstacle(self._config, setup)
+            if reason is None:
+                seen, reason = self._look_ahead(session)
+            if seen is None:
+                self._remarks.append(f"nobody looked ahead: {reason}")
+        history = History() if setup.budget is None else load_history(self._config)
+        budget = None
+        if setup.budget is not None and setup.token is None:
+            budget = Budget(setup.budget, pace=history.pace)
+        return Assignment(
+            setup.per,
+            [item.nodeid for item in session.items if has_campaign(item)],
+            forecast=seen,
+            budget=budget,
+            history=history,
+            shard=setup.settings.shard,
+            workers=neighbours.count_workers(self._config),
+            shown=self._shown,
         )
-        sweeper = Sweeper(subject, settings, self._isolation(), name=item.nodeid, shown=self._shown)
+
+    def _look_ahead(self, session: pytest.Session) -> tuple[Forecast | None, str]:
+        self._progress.show("looking at what each test reaches")
+        seen: dict[str, Foreseen] = {}
+
+        def enter_child(out: int, err: int) -> None:
+            self._foreseen = seen
+            self._enter_child(out, err)
+
+        try:
+            return forecast.look_ahead(session, enter_child, seen)
+        finally:
+            self._progress.clear()
+
+    def _foresee(
+        self, seen: dict[str, Foreseen], item: pytest.Item, held: Held, collected: AsCollected
+    ) -> None:
+        """In the child that looks ahead: write down what a test reaches."""
+        # Nobody judges this run, so that nothing but the test itself has to run.
+        settings = replace(settings_of(item, self._setup.settings), oracles=frozenset())
+        self._timed = neighbours.has_time_limit(item)
+        with self._sweeper(item, settings, collected, self._setup.phases, None) as sweeper:
+            foreseen = sweeper.foresee(clean_seconds=held.seconds)
+        if foreseen is not None:
+            seen[item.nodeid] = foreseen
+
+    def _sweep(self, item: pytest.Item, held: Held, collected: AsCollected) -> None:
         token = self._setup.token
+        turn = self._assignment.turn(item.nodeid)
+        assert held.call is not None
+        if token is None and not turn.is_wanted:
+            attach(held.call, turn.skip(), self._config)
+            return
         # What was captured outside any phase is nobody's, and children share the file.
         private.drain_capture(self._config)
         self._timed = neighbours.has_time_limit(item)
         private.prepare_tmp_path(self._config)
         try:
             with self._in_this_process(self._setup.isolation == "none"):
-                if token is None:
-                    record = sweeper.sweep(
-                        clean_seconds=held.seconds, progress=self._progress.of(item, self._stops)
-                    )
-                else:
-                    record = sweeper.replay(token, clean_seconds=held.seconds)
+                record = self._record(item, held, collected, turn)
         finally:
             self._progress.clear()
             private.remove_tmp_path(self._config)
         for trial in record.trials:
             self._setup.known.mark_trial(trial)
-        assert held.call is not None
         if token is not None and not record.trials:
             attach_no_replay(held.call, record)
         else:
             attach(held.call, record, self._config)
         if self._config.getoption("usepdb", False):
             self._debug(item, record, collected)
+
+    def _record(
+        self, item: pytest.Item, held: Held, collected: AsCollected, turn: Turn
+    ) -> TestRecord:
+        """Run the trials of one test: all that it is to try, or those that tokens name."""
+        token, phases = self._setup.token, self._setup.phases
+        settings = settings_of(item, self._setup.settings)
+        seconds, progress = held.seconds, self._progress.of(item, self._stops)
+        if self._repeat.is_on:
+            return merged(item.nodeid, self._repeated(item, collected, turn, seconds, progress))
+        with self._sweeper(item, settings, collected, phases, turn) as sweeper:
+            if token is not None:
+                return sweeper.replay(token, clean_seconds=seconds)
+            return sweeper.sweep(clean_seconds=seconds, progress=progress)
+
+    def _repeated(
+        self,
+        item: pytest.Item,
+        collected: AsCollected,
+        turn: Turn,
+        seconds: float,
+        progress: Callable[[TrialRecord, int, int], bool],
+    ) -> Iterator[TestRecord]:
+        for setup, tokens in self._repeat.groups(item):
+            session = replace(setup.settings, foreign_code=self._setup.settings.foreign_code)
+            settings = settings_of(item, session)
+            with self._sweeper(item, settings, collected, setup.phases, turn) as sweeper:
+                yield sweeper.replay(*tokens, clean_seconds=seconds, progress=progress)
+
+    @contextmanager
+    def _sweeper(
+        self,
+        item: pytest.Item,
+        settings: Settings,
+        collected: AsCollected,
+        phases: frozenset[str],
+        turn: Turn | None,
+    ) -> Iterator[Sweeper]:
+        subject = ItemSubject(
+            item,
+            collected,
+            self._enter,
+            phases=phases,
+            raises=settings.raises,
+            scope=settings.scope,
+            markup=self._markup(),
+            let_through=(KeyboardInterrupt,) if self._setup.isolation == "none" else (),
+        )
+        isolation = self._isolation()
+        with subject.set_up_once() if self._setup.forks_after_fixtures else nullcontext():
+            yield Sweeper(
+                subject, settings, isolation, name=item.nodeid, shown=self._shown, turn=turn
+            )
 
     def _isolation(self) -> Isolation:
         if self._setup.isolation == "none":

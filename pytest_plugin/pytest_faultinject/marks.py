@@ -15,11 +15,12 @@ import pytest
 
 from faultinject.campaign.choice import Choice
 from faultinject.campaign.choice import choose as choose_spec
+from faultinject.campaign.oracles.selection import parse_oracles
 from faultinject.campaign.plan import Hits
 from faultinject.campaign.settings import Settings
 from faultinject.errors import FaultInjectError
 
-_OWN = ("raises", "strict", "max", "hits", "persistent", "timeout")
+_OWN = ("raises", "strict", "max", "hits", "persistent", "timeout", "oracles")
 
 
 def has_campaign(item: pytest.Item) -> bool:
@@ -66,6 +67,8 @@ def _apply(settings: Settings, mark: pytest.Mark) -> Settings:
         changes["limit"] = _whole("max", own["max"])
     if own.get("timeout") is not None:
         changes["timeout"] = _seconds(own["timeout"])
+    if own.get("oracles") is not None:
+        changes["oracles"] = parse_oracles(own["oracles"], start=settings.oracles)
     for name in ("strict", "persistent"):
         if own.get(name) is not None:
             changes[name] = _truth(name, own[name])

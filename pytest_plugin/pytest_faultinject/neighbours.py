@@ -1,6 +1,6 @@
 """Other plugins that act around every run of a test, and what a trial must not share with them.
 
-Lives here: pytest-timeout and pytest-cov, by the names and attributes that they
+Lives here: pytest-timeout, pytest-cov and pytest-xdist, by the names and attributes that they
 have. Not here: pytest itself (``.private``), Hypothesis (``.examples``).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,12 @@ def has_time_limit(item: pytest.Item) -> bool:
     """Say whether pytest-timeout watches the item."""
     seconds = getattr(item.config, "_env_timeout", None)
     return bool(seconds) or item.get_closest_marker("timeout") is not None
+
+
+def count_workers(config: pytest.Config) -> int:
+    """Say how many workers of pytest-xdist share the tests; 1 without it."""
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    return int(worker.get("workercount", 1))
 
 
 def leave_in_child(config: pytest.Config, *, timed: bool) -> None:

@@ -133,6 +133,39 @@ OPTIONS = (
         "SECONDS",
         least=0,
     ),
+    Option(
+        "memory",
+        "text",
+        "What a trial may allocate beyond what the clean run does, such as 512M, or none for "
+        "no limit.",
+        "SIZE",
+        "1G",
+    ),
+    Option(
+        "oracle",
+        "text",
+        "What is looked at besides the test's own outcome: all, none, names, or no-NAME to leave "
+        "one out.",
+        "NAME,...",
+        "all",
+    ),
+    Option(
+        "per",
+        "text",
+        "test: each test tries every call site that it reaches. suite: each call site is tried "
+        "once in the run, in the quickest test that reaches it.",
+        "test|suite",
+        "test",
+        ("test", "suite"),
+    ),
+    Option(
+        "budget",
+        "number",
+        "Seconds for all trials of the run together: first what was never tried, then what was "
+        "tried longest ago; the next run goes on with the rest.",
+        "SECONDS",
+        least=0,
+    ),
     Option("shard", "text", "Run only this machine's part of each test's trials.", "I/N"),
     Option("jobs", "text", "Trials at once: a number, or auto for one per core.", "N|auto", "1"),
     Option(
@@ -144,10 +177,25 @@ OPTIONS = (
         ("auto", "fork", "none"),
     ),
     Option(
+        "fork-after",
+        "text",
+        "What is set up once, before the children are forked: session (wide fixtures; each "
+        "trial sets up its own function-scoped ones), or fixtures (those as well: quicker, but "
+        "trials share the files and connections that they open).",
+        "session|fixtures",
+        "session",
+        ("session", "fixtures"),
+    ),
+    Option(
         "replay",
         "text",
         "Run the one trial that a token names, of the one test that it names.",
         "TOKEN",
+    ),
+    Option(
+        "last-bad",
+        "flag",
+        "Run only the trials that were bad last time, or all if none were. Implies --fail-alloc.",
     ),
     Option("known", "text", "File of known problems: bad trials that do not fail the run.", "FILE"),
     Option(
@@ -230,9 +278,10 @@ def read_text(stem: str, text: str, where: str) -> Any:
 
 
 def is_active(config: pytest.Config) -> bool:
-    """Say whether this run is a campaign: the flag, a SPEC or a replay token."""
-    implying = ("fail_alloc_spec", "fail_alloc_replay")
-    implied = any(config.getoption(name) is not None for name in implying)
+    """Say whether this run is a campaign: the flag, or what implies it on the command line."""
+    implying = ("fail_alloc_spec", "fail_alloc_replay", "fail_alloc_last_bad")
+    # An empty text is given as well, and refused later; a flag that is not given is False.
+    implied = any(config.getoption(name) not in (None, False) for name in implying)
     return implied or bool(raw_value(config, OPTIONS[0])[0])
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 MARKERS = (
     "fail_alloc(SPEC=None, *, raises=(), strict=None, max=None, hits=None, persistent=None, "
-    "timeout=None, **knobs): under --fail-alloc, how this test's allocations are failed. "
-    "`raises` names exception types that may answer a failure.",
+    "timeout=None, oracles=None, **knobs): under --fail-alloc, how this test's allocations are "
+    "failed. `raises` names exception types that may answer a failure.",
     "no_fail_alloc(reason=None): never fail this test's allocations.",
 )
 

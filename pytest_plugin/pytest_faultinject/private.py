@@ -12,25 +12,40 @@ import io
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from _pytest._io import TerminalWriter
-from _pytest.runner import check_interactive_exception, runtestprotocol
+from _pytest.runner import call_and_report, check_interactive_exception, runtestprotocol
+
+# What of a test's protocol is run: all of it, or what is left when set-up was done before.
+Part = Literal["all", "setup", "rest", "teardown"]
 
 
-def run_protocol(item: pytest.Item) -> list[pytest.TestReport]:
+def run_protocol(item: pytest.Item, part: Part = "all") -> list[pytest.TestReport]:
     """Run set-up, call and tear-down once and give the reports; nothing is logged.
 
     ``nextitem=item.parent`` tears down what the item alone set up and keeps the
     wider fixtures: with the item itself function fixtures would stay, with the
     real next item the wider ones would go.
     """
-    reports = runtestprotocol(item, log=False, nextitem=item.parent)  # type: ignore[arg-type]
-    return list(reports)
+    wider: Any = item.parent
+    if part == "all":
+        return list(runtestprotocol(item, log=False, nextitem=wider))
+    own: Any = item  # a function has a request; other items have none
+    if part == "setup":
+        if hasattr(item, "_request") and not own._request:
+            own._initrequest()
+        return [call_and_report(item, "setup", log=False)]
+    reports = [call_and_report(item, "call", log=False)] if part == "rest" else []
+    reports.append(call_and_report(item, "teardown", log=False, nextitem=wider))
+    if hasattr(item, "_request"):
+        own._request, own.funcargs = False, None
+    return reports
 
 
 def tear_down(item: pytest.Item) -> None:
@@ -140,11 +155,25 @@ def redirect_capture(config: pytest.Config, out: int, err: int) -> None:
         tmpfile.flush()
         os.dup2(descriptor, tmpfile.fileno())
         os.dup2(descriptor, target)
+    _redirect_fixture(capture)
     # A debugger, for one, asks for the real input again.
     saved = getattr(getattr(streams, "in_", None), "targetfd_save", None)
     if saved is not None:
         with open(os.devnull, "rb") as empty:
             os.dup2(empty.fileno(), saved)
+
+
+def _redirect_fixture(capture: Any) -> None:
+    """Give the child files of its own where a test's ``capfd`` was set up before the fork."""
+    fixture = getattr(capture, "_capture_fixture", None)
+    streams = getattr(fixture, "_capture", None)
+    for name in ("out", "err"):
+        stream: Any = getattr(streams, name, None)
+        target = getattr(stream, "targetfd", None)
+        if target is not None:
+            with tempfile.TemporaryFile(buffering=0) as own:
+                os.dup2(own.fileno(), stream.tmpfile.fileno())
+            os.dup2(stream.tmpfile.fileno(), target)
 
 
 @contextmanager
@@ -163,6 +192,27 @@ def terminal_muted(config: pytest.Config) -> Iterator[None]:
         yield
     finally:
         reporter._tw = writer
+
+
+@contextmanager
+def log_noted(config: pytest.Config, note: Callable[[str], None]) -> Iterator[None]:
+    """Inside the block, `note` is told each line that pytest captures of the log."""
+    plugin = config.pluginmanager.getplugin("logging-plugin")
+    handler: Any = getattr(plugin, "report_handler", None)
+    if handler is None:
+        yield
+        return
+    emit = handler.emit
+
+    def tell(record: Any) -> None:
+        emit(record)
+        note(handler.format(record))
+
+    handler.emit = tell
+    try:
+        yield
+    finally:
+        del handler.emit
 
 
 def drain_capture(config: pytest.Config) -> None:

@@ -42,6 +42,10 @@ class Progress:
 
         return told
 
+    def show(self, text: str) -> None:
+        """Write a line about something else than a sweep."""
+        self._write(text)
+
     def clear(self) -> None:
         """Wipe the line away."""
         if self._shown:

@@ -14,6 +14,8 @@ import faultinject
 from faultinject.campaign.known import write_known
 from faultinject.campaign.record import TestRecord
 from faultinject.report.as_json import write_json
+from pytest_faultinject.cache import save_history, save_last_bad
+from pytest_faultinject.repeat import Repeat
 from pytest_faultinject.result import SweepRepr, record_of
 from pytest_faultinject.setup import Setup
 from pytest_faultinject.summary import write_summary
@@ -21,11 +23,22 @@ from pytest_faultinject.words import plural
 
 
 class Results:
-    """Collects the records of all tests from their reports."""
+    """Collects the records of all tests from their reports.
 
-    def __init__(self, config: pytest.Config, setup: Setup) -> None:
+    Args:
+        config: pytest's.
+        setup: what the options say.
+        repeat: what was bad last time, if that is all that is to run.
+        remarks: sentences for the end.
+    """
+
+    def __init__(
+        self, config: pytest.Config, setup: Setup, repeat: Repeat, remarks: list[str]
+    ) -> None:
         self._config = config
         self._setup = setup
+        self._repeat = repeat
+        self._remarks = remarks
         self._records: list[TestRecord] = []
 
     def pytest_report_header(self) -> str:
@@ -41,7 +54,13 @@ class Results:
             parts.append(f"shard {settings.shard.index}/{settings.shard.count}")
         if setup.token is not None:
             parts.append("one trial replayed")
+        if setup.last_bad:
+            parts.append(self._repeat.headline())
         return "; ".join(parts)
+
+    def pytest_report_collectionfinish(self) -> str | None:
+        """Say it where nothing of last time is among the tests."""
+        return self._repeat.complaint()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -77,11 +96,14 @@ class Results:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the section at the end."""
         if not hasattr(self._config, "workerinput"):
-            write_summary(terminalreporter, self._records, self._setup, self._written)
+            write_summary(
+                terminalreporter, self._records, self._setup, self._remarks, self._written
+            )
 
     def _is_whole(self, record: TestRecord) -> bool:
         """Say whether every trial of a test was run, so that what did not come up is mended."""
         whole = self._setup.settings.shard is None and not record.not_run
+        whole &= not record.elsewhere and not self._repeat.is_on
         return whole and record.baseline == "passed"
 
     @pytest.hookimpl(trylast=True)
@@ -90,6 +112,9 @@ class Results:
         self._written: list[str] = []
         if hasattr(self._config, "workerinput"):
             return
+        save_last_bad(self._config, self._records, repeated=self._repeat.is_on)
+        if self._setup.budget is not None:
+            save_history(self._config, self._records)
         for path in self._setup.json_paths:
             write_json(path, self._records, version=faultinject.__version__)
             self._written.append(f"report written to {path}")

@@ -19,6 +19,8 @@ from faultinject.campaign.choice import Choice
 from faultinject.campaign.choice import choose as choose_spec
 from faultinject.campaign.isolation import choose as choose_isolation
 from faultinject.campaign.known import KnownProblems
+from faultinject.campaign.limits import parse_memory
+from faultinject.campaign.oracles.selection import ALL, Oracles, parse_oracles, write_oracles
 from faultinject.campaign.plan import Hits, Shard
 from faultinject.campaign.replay import RandomToken, Token, parse_token
 from faultinject.campaign.scope import Scope
@@ -47,6 +49,10 @@ class Setup:
         json_paths: where the JSON report goes.
         term: whether there is a section at the end.
         shows_seed: whether trials are random, so that their seed matters.
+        forks_after_fixtures: whether function-scoped fixtures are set up once.
+        per: ``test``, or ``suite``: each call site is tried in one test.
+        budget: seconds for all trials, or None.
+        last_bad: run only what was bad last time.
     """
 
     settings: Settings
@@ -60,6 +66,10 @@ class Setup:
     json_paths: tuple[Path, ...]
     term: bool
     shows_seed: bool
+    forks_after_fixtures: bool
+    per: str = "test"
+    budget: float | None = None
+    last_bad: bool = False
 
     def for_items(self, config: pytest.Config, items: Sequence[pytest.Item]) -> Setup:
         """Give the same, once it is known which files hold tests."""
@@ -67,26 +77,30 @@ class Setup:
         return replace(self, settings=replace(self.settings, foreign_code=foreign))
 
 
-def read_setup(config: pytest.Config) -> Setup:
+def read_setup(config: pytest.Config, token: Token | None = None) -> Setup:
     """Read every option.
+
+    Args:
+        config: pytest's.
+        token: to be read as if it were given to be replayed.
 
     Raises:
         pytest.UsageError: naming the option, the value and what is allowed.
     """
     try:
-        return _read(config)
+        return _read(config, token)
     except FaultInjectError as error:
         raise pytest.UsageError(str(error)) from None
 
 
-def _read(config: pytest.Config) -> Setup:
+def _read(config: pytest.Config, token: Token | None) -> Setup:
     values: dict[str, Any] = {}
     names: dict[str, str] = {}
     for option in OPTIONS:
         values[option.stem], names[option.stem] = read_value(config, option.stem)
-    token = None
     if values["replay"] is not None:
         token = parse_token(values["replay"], option=names["replay"])
+    if token is not None:
         _apply_token(values, names, token)
     choice = _choice(values["spec"] or (), names["spec"])
     jobs = _jobs(values["jobs"], names["jobs"])
@@ -113,15 +127,18 @@ def _read(config: pytest.Config) -> Setup:
         if values["shard"] is None
         else Shard.parse(values["shard"], option=names["shard"]),
         timeout=values["timeout"],
+        memory=parse_memory(values["memory"], option=names["memory"]),
         trials=values["trials"],
         seed=_seed(config, values["seed"]),
+        oracles=parse_oracles(values["oracle"], option=names["oracle"]),
     )
     settings = replace(
         settings,
         token_options=token.options
         if token is not None
-        else _token_options(values) | _carried_code(config, settings),
+        else _token_options(values, settings.oracles) | _carried_code(config, settings),
     )
+    _require_cache(config, values, names)
     known_path, known = _known(config, values, names)
     if token is not None:
         # Somebody wants to see this trial, and the file is about whole campaigns.
@@ -139,10 +156,14 @@ def _read(config: pytest.Config) -> Setup:
         json_paths,
         term,
         bool(choice.random),
+        _forks_after_fixtures(values, names, isolation, phases),
+        values["per"],
+        values["budget"],
+        bool(values["last-bad"]) and token is None,
     )
 
 
-def _token_options(values: Mapping[str, Any]) -> dict[str, str]:
+def _token_options(values: Mapping[str, Any], oracles: Oracles) -> dict[str, str]:
     """Give what a replay must know besides the fault, where it is not the default."""
     carried = {
         "source": "\n".join(values["source"] or ()),
@@ -155,6 +176,8 @@ def _token_options(values: Mapping[str, Any]) -> dict[str, str]:
         ),
         "strict": "Y" if values["strict"] else "",
         "timeout": "" if values["timeout"] is None else f"{values['timeout']:g}",
+        "fork-after": "" if values["fork-after"] == "session" else values["fork-after"],
+        "oracle": "" if oracles == ALL else write_oracles(oracles),
     }
     return {name: value for name, value in carried.items() if value}
 
@@ -185,7 +208,7 @@ def _apply_token(values: dict[str, Any], names: dict[str, str], token: Token) ->
     carried: dict[str, Any] = {
         name: text.split("\n") if name in ("source", "omit", "spec") else text
         for name, text in token.options.items()
-        if name in ("source", "omit", "spec", "phases", "identity")
+        if name in ("source", "omit", "spec", "phases", "identity", "oracle", "fork-after")
     }
     if isinstance(token, RandomToken):
         carried.update(spec=[token.spec], seed=token.seed)
@@ -218,6 +241,19 @@ def _phases(text: str, where: str) -> frozenset[str]:
         if phase not in PHASES:
             raise refusal(where, phase or text, f"some of {', '.join(PHASES)}, with commas")
     return frozenset(phases)
+
+
+def _forks_after_fixtures(
+    values: Mapping[str, Any], names: Mapping[str, str], isolation: str, phases: frozenset[str]
+) -> bool:
+    if values["fork-after"] != "fixtures":
+        return False
+    where = names["fork-after"]
+    if isolation != "fork":
+        raise refusal(where, "fixtures", f"session: with isolation {isolation} nothing is forked")
+    if "setup" in phases:
+        raise refusal(where, "fixtures", "session: calls of the set-up are to fail, in each trial")
+    return True
 
 
 def _choice(specs: list[str] | tuple[()], where: str) -> Choice:
@@ -260,7 +296,19 @@ def _known(
     if update and not path.exists():
         _require_folder(path, names["known"])
         return path, KnownProblems()
-    return path, KnownProblems.read(path, option=names["known"])
+    anywhere = values["per"] == "suite"
+    return path, KnownProblems.read(path, option=names["known"], anywhere=anywhere)
+
+
+def _require_cache(
+    config: pytest.Config, values: Mapping[str, Any], names: Mapping[str, str]
+) -> None:
+    for stem in ("budget", "last-bad"):
+        if values[stem] and not hasattr(config, "cache"):
+            raise pytest.UsageError(
+                f"{names[stem]}: what earlier runs did is kept in pytest's cache, and there is "
+                "none. Leave out -p no:cacheprovider."
+            )
 
 
 def _reports(config: pytest.Config, texts: list[str], where: str) -> tuple[tuple[Path, ...], bool]:

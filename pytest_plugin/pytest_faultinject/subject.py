@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from faultinject.campaign.armable import Armable
+from faultinject.campaign.child import note
 from faultinject.campaign.evidence import RunResult
 from faultinject.campaign.isolation import KEPT_BYTES
 from faultinject.campaign.propagation import describe, is_propagated
 from faultinject.campaign.scope import Scope
+from faultinject.campaign.warned import noting_warnings
 from pytest_faultinject import private
 from pytest_faultinject.examples import each_example, is_property_test
 from pytest_faultinject.fixture import INVARIANTS
@@ -31,14 +33,20 @@ class Run:
     """One run of an item, as the plugin's hooks see it while it lasts."""
 
     def __init__(
-        self, arm: Armable | None, mark: Callable[[str], None], phases: frozenset[str]
+        self,
+        arm: Armable | None,
+        mark: Callable[[str], None],
+        phases: frozenset[str],
+        part: private.Part = "all",
     ) -> None:
+        self.part = part
         self.arm = arm
         self.mark = mark
         self.phases = phases
         self.reports: list[pytest.TestReport] = []
         self.errors: list[tuple[str, BaseException]] = []
         self.broken: list[str] = []
+        self.warnings: list[str] = []
         self.seconds = 0.0
         self._is_armed = False
 
@@ -66,7 +74,12 @@ class Run:
             self.mark("body")
             started = time.perf_counter()
             try:
-                with self.armed("call"), self._examples(item):
+                with (
+                    noting_warnings() as self.warnings,
+                    private.log_noted(item.config, lambda line: note("log", line)),
+                    self.armed("call"),
+                    self._examples(item),
+                ):
                     original()
             finally:
                 self.seconds = time.perf_counter() - started
@@ -163,12 +176,13 @@ class ItemSubject:
         self._markup = markup
         self._interactive = interactive
         self._let_through = let_through
+        self._is_set_up = False
         self._failures: list[tuple[str, Any]] = []
         self._text = ""
 
     def run(self, arm: Armable | None, mark: Callable[[str], None]) -> RunResult:
         """Run the item once; see `faultinject.campaign.trial.Subject`."""
-        run = Run(arm, mark, self._phases)
+        run = Run(arm, mark, self._phases, "rest" if self._is_set_up else "all")
         if arm is not None:
             self._failures, self._text = [], ""
         mark("setup")
@@ -186,12 +200,35 @@ class ItemSubject:
                 mark("teardown")
                 with suppress(BaseException):
                     private.tear_down(self._item)
+        self._is_set_up = False  # in this process
         return self._result(run) if interrupt is None else self._interrupted(run, interrupt)
 
     @contextmanager
-    def _as_inner_run(self, run: Run, *, explained: bool) -> Iterator[None]:
+    def set_up_once(self) -> Iterator[None]:
+        """Set the item up here, so that the first run in each fork of this process need not.
+
+        What fails in it is told by the first run, which then does all by itself.
+        """
+        quiet: Callable[[str], None] = lambda phase: None  # noqa: E731
+        run = Run(None, quiet, self._phases, "setup")
+        with suppress(Exception), self._as_inner_run(run, explained=False):
+            self._item.ihook.pytest_runtest_protocol(item=self._item, nextitem=self._item.parent)
+        self._is_set_up = bool(run.reports) and all(report.passed for report in run.reports)
+        try:
+            yield
+        finally:
+            self._is_set_up = False
+            run = Run(None, quiet, self._phases, "teardown")
+            with suppress(Exception), self._as_inner_run(run, explained=False, afresh=False):
+                self._item.ihook.pytest_runtest_protocol(
+                    item=self._item, nextitem=self._item.parent
+                )
+
+    @contextmanager
+    def _as_inner_run(self, run: Run, *, explained: bool, afresh: bool = True) -> Iterator[None]:
         item = self._item
-        private.forget_run(item)
+        if afresh and not self._is_set_up:
+            private.forget_run(item)
         overrides: dict[str, Any] = {
             "pytest_runtest_logstart": _QUIET,
             "pytest_runtest_logfinish": _QUIET,
@@ -214,7 +251,8 @@ class ItemSubject:
         finally:
             self._enter(None)
             item.__dict__.pop("repr_failure", None)
-            private.forget_run(item)
+            if run.part != "setup":
+                private.forget_run(item)
 
     def _postpone_tracebacks(self, keep: bool) -> None:
         """Render a failure only if somebody will read it: that costs more than the trial."""
@@ -230,7 +268,7 @@ class ItemSubject:
     def _result(self, run: Run) -> RunResult:
         bad = [report for report in run.reports if not report.passed]
         result = RunResult(passed=not bad and not run.broken, broken=run.broken)
-        result.duration = run.seconds
+        result.duration, result.warnings = run.seconds, run.warnings
         result.output = _captured(run.reports) if bad or run.broken else ""
         if not bad:
             result.error = run.broken[0] if run.broken else None

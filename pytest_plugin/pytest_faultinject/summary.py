@@ -9,11 +9,16 @@ import pytest
 from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import TestRecord, TrialRecord, count_outcomes
 from pytest_faultinject.setup import Setup
+from pytest_faultinject.shares import count_sites, write_shares
 from pytest_faultinject.words import colours_of, place_of, plural, replay_line, typed_node_id
 
 
 def write_summary(
-    tr: pytest.TerminalReporter, records: list[TestRecord], setup: Setup, written: list[str]
+    tr: pytest.TerminalReporter,
+    records: list[TestRecord],
+    setup: Setup,
+    remarks: list[str],
+    written: list[str],
 ) -> None:
     """Write the section, as long as the verbosity allows."""
     quiet = tr.config.get_verbosity() < 0
@@ -26,16 +31,19 @@ def write_summary(
             _write_trials(tr, records)
         elif tr.config.getoption("tbstyle", "auto") == "no":
             _write_bad(tr, records)
-        _write_totals(tr, records)
+        _write_totals(tr, records, setup)
         if not quiet:
+            write_shares(tr, records, setup, remarks)
             _write_hints(tr, records, setup)
     for line in written:
         tr.write_line(line)
 
 
-def _write_totals(tr: pytest.TerminalReporter, records: list[TestRecord]) -> None:
+def _write_totals(tr: pytest.TerminalReporter, records: list[TestRecord], setup: Setup) -> None:
     counts = count_outcomes(records)
     sites = sum(record.sites for record in records)
+    if setup.per == "suite":
+        sites = count_sites(records)
     total = sum(counts.values())
     tr.write(
         f"{plural(len(records), 'test')}, {plural(sites, 'call site')}, {plural(total, 'trial')}"
@@ -99,7 +107,7 @@ def _write_hints(tr: pytest.TerminalReporter, records: list[TestRecord], setup: 
         )
     if not records:
         tr.write_line("No test was tried: only those are that pass by themselves.", yellow=True)
-    left_out = sum(record.not_run for record in records)
+    left_out = sum(record.not_run - record.over_budget for record in records)
     if left_out:
         tr.write_line(f"{plural(left_out, 'trial')} not run (--fail-alloc-max, -x)", yellow=True)
     for record in records:
@@ -120,7 +128,11 @@ def _write_hints(tr: pytest.TerminalReporter, records: list[TestRecord], setup: 
     known = sum(trial.known for record in records for trial in record.trials)
     if known:
         tr.write_line(f"{plural(known, 'known problem')} ({setup.known_path}) did not fail the run")
-    whole = (item for item in records if not item.not_run and item.baseline == "passed")
+    whole = (
+        item
+        for item in records
+        if not item.not_run and not item.elsewhere and item.baseline == "passed"
+    )
     gone = setup.known.gone(record.nodeid for record in whole)
     if gone and setup.settings.shard is None:
         tr.write_line(

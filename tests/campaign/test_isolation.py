@@ -208,27 +208,17 @@ def test_what_a_hung_or_crashed_task_has_started_ends_with_it() -> None:
         assert [item.hung for item in ended] == [True, False]
 
 
-def test_a_task_that_closes_every_low_descriptor_still_reports() -> None:
+@pytest.mark.parametrize("above", [128, 65_536])
+def test_a_task_that_closes_its_descriptors_still_reports(above: int) -> None:
     def task(mark: Mark) -> dict[str, Any]:
-        os.closerange(0, 128)
+        os.closerange(0, above)
         mark("body")
-        return {"open": len(os.listdir("/proc/self/fd"))}
+        return {"next": os.open("/", os.O_RDONLY)}
 
     (ended,) = run(task)
 
-    assert ended.payload is not None
+    assert ended.payload == {"next": 0}
     assert ended.phase == "body"
-
-
-def test_a_task_that_closes_its_report_as_well_is_told_apart_from_a_crash() -> None:
-    def task(mark: Mark) -> dict[str, Any]:
-        os.closerange(0, 4096)
-        return {}
-
-    (ended,) = run(task)
-
-    assert ended.payload is None
-    assert "closed its descriptors" in ended.status
 
 
 def test_a_fork_of_a_task_that_returns_into_it_reports_nothing() -> None:
@@ -373,7 +363,7 @@ def test_no_more_than_the_given_number_of_tasks_are_alive(tmp_path: Path, jobs: 
     assert max((item.payload or {})["alive"] for item in ended) <= jobs
 
 
-def test_tasks_are_taken_one_by_one_as_room_is_free() -> None:
+def test_tasks_are_taken_one_by_one_and_one_is_made_ready_meanwhile() -> None:
     taken: list[int] = []
 
     def tasks() -> Iterator[Task]:
@@ -384,7 +374,7 @@ def test_tasks_are_taken_one_by_one_as_room_is_free() -> None:
     running = Fork().run(tasks(), timeout=30.0)
     next(running)
 
-    assert taken == [0]
+    assert taken == [0, 1]
     running.close()  # type: ignore[attr-defined]
 
 
@@ -486,7 +476,7 @@ def test_an_older_system_gives_the_same_results() -> None:
     assert [item.payload for item in ended] == [{"ok": 3}, None, None]
     assert [item.hung for item in ended] == [False, False, True]
     assert ended[0].output == "out"
-    assert ended[1].status == "killed by SIGKILL"
+    assert ended[1].status == "killed by SIGKILL (before it began)"
 
 
 def test_without_isolation_tasks_run_here_in_order_one_by_one() -> None:

@@ -9,11 +9,17 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from oracle_looks import Look, look
 
 import faultinject as fi
-from faultinject.campaign.oracle import Snapshot, UnraisableLog, more_than
+from faultinject.campaign.oracles import threads
+from faultinject.campaign.oracles.leftovers import more_than
+from faultinject.campaign.oracles.lost import LostErrors
+
+__all__ = ["look"]  # a fixture
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +28,8 @@ def memory() -> Iterator[fi.Memory]:
         yield made
 
 
-def test_a_run_that_leaves_nothing_leaves_nothing(tmp_path: Path) -> None:
-    before = Snapshot.take()
+def test_a_run_that_leaves_nothing_leaves_nothing(tmp_path: Path, look: Look) -> None:
+    before = look()
 
     fi.kfree(fi.kmalloc(64))
     (tmp_path / "log").write_text("line")
@@ -32,13 +38,15 @@ def test_a_run_that_leaves_nothing_leaves_nothing(tmp_path: Path) -> None:
     thread.join()
     subprocess.run([sys.executable, "-c", ""], check=True)
 
-    assert before.left_since() == Counter()
+    assert before.left() == Counter()
 
 
-def test_each_object_of_the_model_is_named_by_kind_size_and_place(memory: fi.Memory) -> None:
+def test_each_object_of_the_model_is_named_by_kind_size_and_place(
+    memory: fi.Memory, look: Look
+) -> None:
     cache = memory.kmem_cache_create("inode", 600)
     kept = fi.kmalloc(64)
-    before = Snapshot.take()
+    before = look()
 
     slab, page, object_, again = fi.kmalloc(100), fi.alloc_pages(order=1), cache.alloc(), None
     for _ in range(2):
@@ -46,7 +54,7 @@ def test_each_object_of_the_model_is_named_by_kind_size_and_place(memory: fi.Mem
 
     here = f"{__file__}:%d in {sys._getframe().f_code.co_qualname}"
     line = sys._getframe().f_lineno - 5
-    assert before.left_since() == {
+    assert before.left() == {
         f"kmalloc of 100 bytes, allocated at {here % line}": 1,
         f"pages of 8192 bytes, allocated at {here % line}": 1,
         f"kmem_cache:inode of 600 bytes, allocated at {here % line}": 1,
@@ -55,51 +63,55 @@ def test_each_object_of_the_model_is_named_by_kind_size_and_place(memory: fi.Mem
     assert None not in (kept, slab, page, object_, again)
 
 
-def test_objects_of_every_memory_count_and_files_are_shown_as_reports_do() -> None:
-    before = Snapshot.take(lambda file: "shown.py")
+def test_objects_of_every_memory_count_and_files_are_shown_as_reports_do(look: Look) -> None:
+    before = look(shown=lambda file: "shown.py")
     other = fi.Memory("64K")
 
     other.kmalloc(64)
 
-    (name,) = before.left_since()
+    (name,) = before.left()
     assert "allocated at shown.py:" in name
 
 
-def test_an_object_that_was_there_before_and_is_freed_is_no_leftover() -> None:
+def test_an_object_that_was_there_before_and_is_freed_is_no_leftover(look: Look) -> None:
     kept = fi.kmalloc(64)
-    before = Snapshot.take()
+    before = look()
 
     fi.kfree(kept)
 
-    assert before.left_since() == Counter()
+    assert before.left() == Counter()
 
 
-def test_descriptors_are_named_without_what_differs_from_run_to_run(tmp_path: Path) -> None:
-    before = Snapshot.take()
+def test_descriptors_are_named_without_what_differs_from_run_to_run(
+    tmp_path: Path, look: Look
+) -> None:
+    before = look()
 
     opened = [os.open(tmp_path / "part-17.log", os.O_CREAT), *os.pipe()]
 
-    assert before.left_since() == {
+    assert before.left() == {
         "file descriptor: part-N.log": 1,
         "file descriptor: pipe": 2,
     }
     for descriptor in opened:
         os.close(descriptor)
-    assert before.left_since() == Counter()
+    assert before.left() == Counter()
 
 
-def test_a_descriptor_that_was_closed_and_opened_anew_is_no_leftover(tmp_path: Path) -> None:
+def test_a_descriptor_that_was_closed_and_opened_anew_is_no_leftover(
+    tmp_path: Path, look: Look
+) -> None:
     paths = [tmp_path / "one-1.log", tmp_path / "one-2.log"]
     first = os.open(paths[0], os.O_CREAT)
     other = os.open(paths[0], os.O_RDONLY)
-    before = Snapshot.take()
+    before = look()
 
     os.close(first)
     again = [os.open(paths[1], os.O_CREAT)]
 
-    assert before.left_since() == Counter()
+    assert before.left() == Counter()
     again.append(os.open(os.devnull, os.O_RDONLY))
-    assert before.left_since() == {"file descriptor: null": 1}
+    assert before.left() == {"file descriptor: null": 1}
     for descriptor in (other, *again):
         os.close(descriptor)
 
@@ -115,36 +127,54 @@ class Holder:
         os.close(self.descriptor)
 
 
-def test_what_only_a_collection_of_cycles_frees_is_given_the_chance() -> None:
-    before = Snapshot.take()
+def test_what_only_a_collection_of_cycles_frees_is_given_the_chance(look: Look) -> None:
+    before = look()
 
     Holder()
 
-    assert before.left_since() == Counter()
+    assert before.left() == Counter()
 
 
-def test_a_thread_that_still_runs_is_named_without_its_number() -> None:
-    before = Snapshot.take()
+def test_a_thread_that_still_runs_is_named_without_its_number(look: Look) -> None:
+    before = look()
     go_on = threading.Event()
-    threads = [threading.Thread(target=go_on.wait, name=f"worker-{n}") for n in range(2)]
+    workers = [threading.Thread(target=go_on.wait, name=f"worker-{n}") for n in range(2)]
 
-    for thread in threads:
+    for thread in workers:
         thread.start()
-    left = before.left_since()
+    left = before.left()
     go_on.set()
-    for thread in threads:
+    for thread in workers:
         thread.join()
 
     assert left == {"thread: worker-N": 2}
-    assert before.left_since() == Counter()
+    assert before.left() == Counter()
 
 
-def test_a_thread_that_ran_before_is_no_leftover() -> None:
+def test_a_thread_that_is_about_to_end_is_no_leftover(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = look("threads")
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait, daemon=True)
+    thread.start()
+
+    def pause(seconds: float) -> None:
+        go_on.set()
+        thread.join()
+
+    monkeypatch.setattr(threads, "time", SimpleNamespace(sleep=pause, monotonic=lambda: 0.0))
+
+    assert sum(before.suspects().values()) == 1
+    assert before.left() == Counter()
+
+
+def test_a_thread_that_ran_before_is_no_leftover(look: Look) -> None:
     go_on = threading.Event()
     thread = threading.Thread(target=go_on.wait)
     thread.start()
 
-    left = Snapshot.take().left_since()
+    left = look().left()
 
     go_on.set()
     thread.join()
@@ -160,20 +190,20 @@ def started_child() -> Iterator[None]:
         child.communicate(b"\n")
 
 
-def test_a_child_process_is_left_until_it_is_waited_for() -> None:
-    before = Snapshot.take()
+def test_a_child_process_is_left_until_it_is_waited_for(look: Look) -> None:
+    before = look()
 
     with started_child():
-        left = before.left_since()
-        same = Snapshot.take().left_since()
+        left = before.left()
+        same = look().left()
 
     assert left["child process"] == 1
     assert same == Counter()
-    assert before.left_since() == Counter()
+    assert before.left() == Counter()
 
 
-def test_a_child_of_another_thread_is_a_leftover_too() -> None:
-    before = Snapshot.take()
+def test_a_child_of_another_thread_is_a_leftover_too(look: Look) -> None:
+    before = look()
     started, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -184,7 +214,7 @@ def test_a_child_of_another_thread_is_a_leftover_too() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     started.wait()
-    left = before.left_since()
+    left = before.left()
     go_on.set()
     thread.join()
 
@@ -205,7 +235,7 @@ class Dying:
 
 
 def test_an_error_in_del_is_written_down_with_its_place() -> None:
-    lost = UnraisableLog()
+    lost = LostErrors()
 
     with lost.watching():
         dying = Dying()
@@ -217,7 +247,7 @@ def test_an_error_in_del_is_written_down_with_its_place() -> None:
 
 
 def test_an_error_that_ends_a_thread_is_written_down() -> None:
-    lost = UnraisableLog()
+    lost = LostErrors()
 
     with lost.watching():
         thread = threading.Thread(target=lambda: {}["missing"])
@@ -230,7 +260,7 @@ def test_an_error_that_ends_a_thread_is_written_down() -> None:
 
 
 def test_a_thread_that_ends_itself_has_lost_nothing() -> None:
-    lost = UnraisableLog()
+    lost = LostErrors()
 
     with lost.watching():
         thread = threading.Thread(target=sys.exit)
@@ -241,7 +271,7 @@ def test_a_thread_that_ends_itself_has_lost_nothing() -> None:
 
 
 def test_an_error_in_a_callback_of_a_weak_reference_is_written_down() -> None:
-    lost = UnraisableLog()
+    lost = LostErrors()
 
     with lost.watching():
         held = {1, 2}
@@ -256,7 +286,7 @@ def test_an_error_in_a_callback_of_a_weak_reference_is_written_down() -> None:
 def test_what_was_hooked_before_is_hooked_again_also_after_an_error() -> None:
     hooks = sys.unraisablehook, threading.excepthook
 
-    with pytest.raises(LookupError), UnraisableLog().watching():
+    with pytest.raises(LookupError), LostErrors().watching():
         raise LookupError
 
     assert (sys.unraisablehook, threading.excepthook) == hooks
@@ -273,10 +303,28 @@ def test_a_lost_error_keeps_nothing_alive() -> None:
         weakref.finalize(thing, gone.append, 1)
         raise KeyError
 
-    with UnraisableLog().watching():
+    with LostErrors().watching():
         thread = threading.Thread(target=fails)
         thread.start()
         thread.join()
         del thread
 
     assert gone == [1]
+
+
+def test_an_error_of_the_interpreters_own_clean_up_is_nobodys() -> None:
+    lost = LostErrors()
+
+    with lost.watching():
+        for thing in (None, [].append):
+            sys.unraisablehook(
+                SimpleNamespace(
+                    exc_type=MemoryError,
+                    exc_value=MemoryError(),
+                    exc_traceback=None,
+                    err_msg=None,
+                    object=thing,
+                )
+            )
+
+    assert lost.lines == ["MemoryError (in builtin_function_or_method)"]

@@ -1,25 +1,9 @@
-"""The plan: which hits of which sites get a trial, and on which machine."""
+"""The plan: which hits of a call site get a trial, and on which machine."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from faultinject.campaign.census import Reached
-from faultinject.campaign.plan import Hits, Plan, Shard, make_plan
-from faultinject.campaign.site import Site
+from faultinject.campaign.plan import Hits, Shard
 from faultinject.errors import UsageError
-
-
-def reached(*hits: int) -> list[Reached]:
-    return [
-        Reached("failslab", Site("ring.py", "open", 1, line), count, frozenset({(7, 2 * line)}))
-        for line, count in enumerate(hits, 1)
-    ]
-
-
-def chosen(plan: Plan) -> list[tuple[int, int]]:
-    """The line of each site with the hit that fails."""
-    return [(fault.site.line, fault.hit) for fault in plan.faults]
 
 
 @pytest.mark.parametrize(
@@ -48,51 +32,6 @@ def test_hits_are_chosen_by_a_word_or_a_number(
 def test_another_choice_of_hits_is_refused(text: object) -> None:
     with pytest.raises(UsageError, match=r"not a choice of hits: .*\(--fail-alloc-hits\).*ends"):
         Hits.parse(text, option="--fail-alloc-hits")  # type: ignore[arg-type]
-
-
-def test_trials_come_in_the_order_of_the_sites() -> None:
-    plan = make_plan(reached(1, 3), hits=Hits("ends"), persistent=True)
-
-    assert chosen(plan) == [(1, 1), (2, 1), (2, 3)]
-    assert plan.not_run == 0
-    assert all(fault.persistent for fault in plan.faults)
-    assert [fault.instructions for fault in plan.faults] == [{(7, 2)}, {(7, 4)}, {(7, 4)}]
-
-
-def test_a_limit_counts_what_it_leaves_out() -> None:
-    plan = make_plan(reached(1, 3), hits=Hits("ends"), limit=2)
-
-    assert chosen(plan) == [(1, 1), (2, 1)]
-    assert plan.not_run == 1
-
-
-@pytest.mark.parametrize("limit", [3, 4, None])
-def test_a_limit_that_is_not_reached_leaves_nothing_out(limit: int | None) -> None:
-    plan = make_plan(reached(1, 3), hits=Hits("ends"), limit=limit)
-
-    assert (len(plan.faults), plan.not_run) == (3, 0)
-
-
-def test_a_census_without_sites_has_no_trials() -> None:
-    assert make_plan([], hits=Hits("all")) == Plan(())
-
-
-@given(
-    hits=st.lists(st.integers(1, 4), max_size=12),
-    count=st.integers(1, 6),
-    test=st.text(max_size=20),
-)
-def test_the_shards_divide_all_trials_among_them(hits: list[int], count: int, test: str) -> None:
-    everything = chosen(make_plan(reached(*hits), hits=Hits("all")))
-
-    parts = [
-        make_plan(reached(*hits), hits=Hits("all"), shard=Shard(index, count), test=test)
-        for index in range(1, count + 1)
-    ]
-
-    assert sorted(fault for part in parts for fault in chosen(part)) == everything
-    assert max(len(part.faults) for part in parts) - min(len(part.faults) for part in parts) <= 1
-    assert [part.not_run for part in parts] == [0] * count
 
 
 def test_many_small_tests_do_not_all_fall_to_the_first_machine() -> None:

@@ -133,7 +133,8 @@ ENDINGS = {
                 os._exit(0)
             os.wait()
         """,
-        "recovered",
+        "leaked",
+        "child process",
     ),
     "closed_standard_output": Case(
         """
@@ -180,8 +181,8 @@ ENDINGS = {
                 return
             fi.kfree(got)
         """,
-        "crashed",
-        "ended without a report",
+        "corrupted",
+        "Bad file descriptor",
     ),
     "megabytes_of_output": Case(
         """

@@ -61,6 +61,79 @@ def test_it(kept):
     fi.kfree(two)
 """
 
+# Other tests, for options whose effect that one cannot show.
+HANG = """
+import time
+
+import faultinject as fi
+
+
+def test_it():
+    while (got := fi.kmalloc(64, fi.GFP_KERNEL)) is None:
+        while True:
+            time.sleep(0.01)
+    fi.kfree(got)
+"""
+
+BUG = """
+import faultinject as fi
+
+
+def test_it():
+    got = fi.kmalloc(64, fi.GFP_KERNEL)
+    got[0:1] = b"x"
+    fi.kfree(got)
+"""
+
+LEAK = """
+import os
+import tempfile
+
+import faultinject as fi
+
+
+def test_it(tmp_path):
+    descriptor, path = tempfile.mkstemp(dir=tmp_path)
+    os.close(descriptor)
+    got = fi.kmalloc(64, fi.GFP_KERNEL)
+    if got is None:
+        raise MemoryError
+    fi.kfree(got)
+    os.unlink(path)
+"""
+
+HUNGRY = """
+import faultinject as fi
+
+
+def test_it():
+    got = fi.kmalloc(64, fi.GFP_KERNEL)
+    if got is None:
+        bytearray(200 << 20)
+    else:
+        fi.kfree(got)
+"""
+
+SET_UP_APART = """
+import os
+from pathlib import Path
+
+import pytest
+
+import faultinject as fi
+
+
+@pytest.fixture
+def made():
+    return os.getpid()
+
+
+def test_it(made):
+    with Path(__file__).with_name("pids").open("a") as file:
+        print(made == os.getpid(), file=file)
+    fi.kfree(fi.kmalloc(64, fi.GFP_KERNEL))
+"""
+
 # The model's two: what else there is depends on the machine.
 MODEL = "failslab;fail_page_alloc"
 

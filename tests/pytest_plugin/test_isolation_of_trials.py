@@ -150,3 +150,78 @@ def test_without_isolation_ctrl_c_ends_the_run_and_not_just_a_trial(
 
     assert campaign.result.ret == pytest.ExitCode.INTERRUPTED
     assert "test_it.py::test_next" not in campaign.tests
+
+
+@pytest.mark.parametrize("how", ["os._exit(0)", "os.kill(os.getpid(), 11)", "time.sleep(3600)"])
+def test_what_a_trial_that_dies_has_printed_logged_and_warned_of_comes_home(
+    pytester: pytest.Pytester, how: str
+) -> None:
+    pytester.makepyfile(
+        test_it=f"""
+        import logging
+        import os
+        import time
+        import warnings
+
+        import pytest
+
+        import faultinject as fi
+
+
+        def test_it():
+            logging.warning("always logged")
+            got = fi.kmalloc(64, fi.GFP_KERNEL)
+            if got is None:
+                print("out of memory", flush=True)
+                logging.error("no memory: %d bytes", 64)
+                warnings.warn("just now", RuntimeWarning)
+                {how}
+            fi.kfree(got)
+        """
+    )
+
+    campaign = run_apart(pytester, SLAB, "--fail-alloc-timeout=0.5")
+
+    (trial,) = campaign.tests["test_it.py::test_it"]["trials"]
+    assert trial["outcome"] == ("hung" if "sleep" in how else "crashed")
+    assert [line.partition(" (")[0] for line in trial["details"]] == [
+        "warning: RuntimeWarning: just now"
+    ]
+    assert "out of memory" in campaign.text
+    assert "no memory: 64 bytes" in campaign.text
+
+
+def test_a_memory_limit_is_met_by_the_test_as_a_real_memory_error(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import faultinject as fi
+
+
+        def test_fills():
+            if (got := fi.kmalloc(64, fi.GFP_KERNEL)) is None:
+                held = []
+                while True:
+                    held.append(bytearray(1 << 20))
+            fi.kfree(got)
+
+
+        def test_copes():
+            if (got := fi.kmalloc(64, fi.GFP_KERNEL)) is None:
+                held = []
+                try:
+                    while len(held) < 1024:
+                        held.append(bytearray(1 << 20))
+                except MemoryError:
+                    assert 16 < len(held) < 65
+                    return
+                raise LookupError("no limit")
+            fi.kfree(got)
+        """
+    )
+
+    campaign = run_apart(pytester, SLAB, "--fail-alloc-memory=64M")
+
+    assert campaign.outcomes("test_it.py::test_fills") == ["propagated"]
+    assert campaign.outcomes("test_it.py::test_copes") == ["recovered"]

@@ -246,6 +246,46 @@ def test_the_marks_are_listed_with_what_they_take(pytester: pytest.Pytester) -> 
     )
 
 
+def test_an_oracle_can_be_left_out_for_one_test(pytester: pytest.Pytester) -> None:
+    make(
+        pytester,
+        """
+        import os
+
+
+        def keep():
+            descriptor, got = os.dup(0), fi.kmalloc(64, fi.GFP_KERNEL)
+            if got is None:
+                raise MemoryError
+            fi.kfree(got)
+            os.close(descriptor)
+
+
+        @pytest.mark.fail_alloc(oracles="no-descriptors")
+        def test_it():
+            keep()
+
+
+        @pytest.mark.fail_alloc(oracles=["no-locks", "no-files"])
+        def test_other():
+            keep()
+
+
+        @pytest.mark.fail_alloc(oracles="descriptors")
+        def test_alone():
+            keep()
+        """,
+    )
+
+    campaign = run_here(pytester, "--fail-alloc-spec=failslab")
+    narrow = run_here(pytester, "--fail-alloc-spec=failslab", "--fail-alloc-oracle=locks")
+
+    assert verdicts(campaign) == verdicts(narrow) == [("propagated", "good")]
+    assert verdicts(campaign, "test_other") == [("leaked", "bad")]
+    assert verdicts(narrow, "test_other") == [("propagated", "good")]  # takes away from locks
+    assert verdicts(narrow, "test_alone") == [("leaked", "bad")]
+
+
 WRONG = {
     'fail_alloc("failslob")': "failslab",
     'fail_alloc("")': "spec",
@@ -256,6 +296,8 @@ WRONG = {
     'fail_alloc("failslab:require=a", reject="b")': "not in both",
     'fail_alloc("failslab", "fail_page_alloc")': "takes one SPEC, not 2",
     "fail_alloc(3)": "the SPEC is a text such as 'failslab'",
+    'fail_alloc(oracles="no-lock")': "Perhaps no-locks",
+    "fail_alloc(oracles=[])": "no oracle is named",
     'fail_alloc(raises="PoolEmpty")': "raises takes exception types, not 'PoolEmpty'",
     "fail_alloc(raises=[PoolEmpty])": "raises takes exception types",
     "fail_alloc(raises=(PoolEmpty, 3))": "raises takes exception types, not 3",

@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 from campaigns import REPORT, Campaign
 from option_places import (
+    BUG,
+    HANG,
+    HUNGRY,
     INI_FILES,
+    LEAK,
     MODEL,
+    SET_UP_APART,
     TEST,
     make_project,
     on_command_line,
@@ -27,28 +32,6 @@ from faultinject.capabilities import registry
 
 pytestmark = pytest.mark.usefixtures("alone")
 
-HANG = """
-import time
-
-import faultinject as fi
-
-
-def test_it():
-    while (got := fi.kmalloc(64, fi.GFP_KERNEL)) is None:
-        while True:
-            time.sleep(0.01)
-    fi.kfree(got)
-"""
-
-BUG = """
-import faultinject as fi
-
-
-def test_it():
-    got = fi.kmalloc(64, fi.GFP_KERNEL)
-    got[0:1] = b"x"
-    fi.kfree(got)
-"""
 BUG_TOKEN = "1|failslab|test_it.py|test_it+1.10|1|transient|test_it.py::test_it"
 
 Effect = Callable[[Campaign, Path], object]
@@ -165,12 +148,47 @@ CASES: dict[str, Case] = {
         beside={"spec": ["failslab"]},
         test=HANG,
     ),
+    "memory": Case(
+        "64M",
+        lambda campaign, folder: campaign.outcomes("test_it.py::test_it") == ["propagated"],
+        other="none",
+        beside={"spec": ["failslab"]},
+        test=HUNGRY,
+    ),
+    "oracle": Case(
+        "no-files",
+        lambda campaign, folder: campaign.outcomes("test_it.py::test_it") == ["propagated"],
+        other="files",
+        beside={"spec": ["failslab"]},
+        test=LEAK,
+    ),
+    "per": Case(
+        "suite",
+        lambda campaign, folder: "5 call sites, each tried in the quickest" in campaign.text,
+        other="test",
+        beside={"spec": [MODEL], "hits": "all", "identity": "all"},
+    ),
+    "budget": Case(
+        1e-9,
+        lambda campaign, folder: (
+            (campaign.summary["trials"], campaign.summary["not_run"]) == (0, 6)
+        ),
+        other=600,
+    ),
+    "last-bad": Case(True, header_says("no bad trial is remembered: the whole campaign runs")),
     "shard": Case("1/6", lambda campaign, folder: campaign.summary["trials"] == 1, other="1/2"),
     "jobs": Case(2, header_says("2 jobs"), other=1),
     "isolation": Case(
         "none",
         lambda campaign, folder: len(set((folder / "pids").read_text().split())) == 1,
         other="fork",
+    ),
+    "fork-after": Case(
+        "fixtures",
+        lambda campaign, folder: "False" in (folder / "pids").read_text().split(),
+        other="session",
+        beside={"spec": ["failslab"]},
+        test=SET_UP_APART,
     ),
     "replay": Case(
         "1|failslab|ring.py|get+1.10|3|transient|test_it.py::test_it",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -348,6 +349,35 @@ def test_what_was_captured_so_far_can_be_thrown_away(pytester: pytest.Pytester) 
     result.stdout.fnmatch_lines(["*Captured stdout call*", "kept"])
     assert "drained" not in result.stdout.str()
     uncaptured.stdout.fnmatch_lines(["*drained", "kept"])
+
+
+def test_what_pytest_captures_of_the_log_can_be_noted(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import logging
+
+        def test_it():
+            logging.warning("seen %d", 1)
+        """
+    )
+    noted: list[str] = []
+    captured: list[str] = []
+
+    class Noting:
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+            with private.log_noted(item.config, noted.append):
+                yield
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            captured.append(report.caplog)
+
+    pytester.inline_run(plugins=[Noting()])
+    pytester.inline_run("-p", "no:logging", plugins=[Noting()])
+
+    assert len(noted) == 1
+    assert noted[0].endswith("seen 1")
+    assert noted[0] in captured[1]
 
 
 def test_a_childs_temporary_folders_are_apart_and_can_be_removed_by_the_parent(

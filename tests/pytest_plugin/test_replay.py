@@ -278,6 +278,36 @@ def test_the_time_limit_of_the_campaign_holds_in_the_replay(pytester: pytest.Pyt
         assert trial["replay"] == token  # the same line, whatever else was given
 
 
+def test_the_oracles_of_the_campaign_judge_the_replay(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import os
+
+        import faultinject as fi
+
+
+        def test_it():
+            descriptor, got = os.dup(0), fi.kmalloc(64, fi.GFP_KERNEL)
+            if got is None:
+                raise MemoryError
+            fi.kfree(got)
+            os.close(descriptor)
+        """
+    )
+    options = ("--fail-alloc-spec=failslab", "--fail-alloc-oracle=no-locks,no-descriptors")
+    narrow = run_here(pytester, *options)
+    (token,) = narrow.tokens("test_it.py::test_it")
+    whole = run_here(pytester, options[0])
+
+    replayed = replay_here(pytester, token)
+
+    assert "oracle=no-descriptors,no-locks" in token
+    assert "oracle" not in whole.tokens("test_it.py::test_it")[0]
+    assert whole.outcomes("test_it.py::test_it") == ["leaked"]
+    for campaign in (narrow, replayed):
+        assert campaign.outcomes("test_it.py::test_it") == ["propagated"]
+
+
 def test_marks_hold_in_the_replay(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_it="""

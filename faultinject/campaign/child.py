@@ -1,0 +1,202 @@
+"""The child: what a forked process does to run one task.
+
+Lives here: how it makes itself independent of the process that it is a copy of, the
+limits that hold for it, the task, the report, the way out; and `note`, for what must
+be known even if it dies. Not here: what it lets go of (`faultinject.campaign.inherited`),
+what the parent does meanwhile (`faultinject.campaign.isolation`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from faultinject.campaign import reaper
+from faultinject.campaign.board import Board
+from faultinject.campaign.inherited import (
+    ChildSignal,
+    flush_streams,
+    leave_coverage,
+    leave_input,
+    leave_positions,
+    leave_process,
+)
+from faultinject.campaign.limits import DataLimit
+
+if sys.platform != "win32":
+    import fcntl  # here, and not in the child: an import there is paid for by every trial
+
+Mark = Callable[[str], None]
+Task = Callable[[Mark], dict[str, Any]]
+
+# A child that cannot tell its result ends with this status.
+NO_REPORT = 70
+
+# Where the child keeps what it writes its stacks to: out of the way of a test that closes
+# low descriptors, or counts on them. The second is for a low limit.
+_HIGH_DESCRIPTORS = (1000, 200)
+
+# Of linux/prctl.h.
+_SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
+
+# In these phases code under test runs for the first time, and the memory limit holds.
+_LIMITED = frozenset({"start", "setup", "body", "invariants", "teardown"})
+
+
+def _find_prctl() -> Callable[..., int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        found = ctypes.CDLL(None).prctl
+    except (OSError, AttributeError):
+        return None
+    found.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    found.restype = ctypes.c_int
+    return found
+
+
+_prctl = _find_prctl()
+
+_board: Board | None = None
+_pid = 0
+
+
+def note(kind: str, text: str) -> None:
+    """Write down what the parent is to know even if this trial never reports.
+
+    Outside a trial, and in a fork of one, nothing is written.
+    """
+    if _board is not None and os.getpid() == _pid:
+        _board.note(kind, text)
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What the parent prepares for one child.
+
+    Attributes:
+        board: where the report goes.
+        out: descriptor for what the child writes to its standard output.
+        err: the same for its standard error.
+        dump: descriptor for its stacks.
+        gate: a pipe; the child begins its task when it can read a byte from it.
+        reading: descriptors of the files that the parent is reading.
+        parent: the number of the process that starts it.
+        label: what its processes are found by; 0 for none.
+        memory: how many bytes of data it may have in all, or None.
+        child_signal: the user's way to hear of children, to be put back.
+        redirect: called with `out` and `err`.
+    """
+
+    board: Board
+    out: int
+    err: int
+    dump: int
+    gate: tuple[int, int]
+    reading: list[int]
+    parent: int
+    label: int
+    memory: int | None
+    child_signal: ChildSignal
+    redirect: Callable[[int, int], None]
+
+
+def be_child(task: Task, around: Surroundings) -> NoReturn:
+    """Run the task and leave by ``os._exit``, whatever happens."""
+    global _board, _pid
+    status, board = NO_REPORT, around.board
+    try:
+        _board, pid = board, os.getpid()
+        _pid = pid
+        knows_children = _bind_to_parent(around)
+        _leave_parent(around)
+        _wait_at(around.gate)
+        limit = DataLimit(around.memory)
+
+        def mark(phase: str) -> None:
+            if os.getpid() == pid:
+                board.enter(phase)
+                if limit.holds and phase not in _LIMITED:
+                    limit.lift()
+
+        payload = task(mark)
+        limit.lift()
+        flush_streams()
+        if os.getpid() == pid:  # not a fork of the test's that came back to us
+            board.deliver(payload, alone=knows_children and not _has_children())
+            status = 0
+    except BaseException:
+        with contextlib.suppress(BaseException):  # no memory to say more in
+            limit.lift()
+            if os.getpid() == _pid:
+                board.complain(traceback.format_exc())
+    finally:
+        leave_process(status)
+
+
+def _bind_to_parent(around: Surroundings) -> bool:
+    """End with the parent, and know of every process that is started from here on.
+
+    Returns:
+        whether a process that has no parent any more becomes a child of this one.
+    """
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    adopts = False
+    if _prctl is not None:
+        _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        adopts = _prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        if os.getppid() != around.parent:
+            leave_process(NO_REPORT)  # it was gone before
+    reaper.wear(around.label)
+    return adopts
+
+
+def _leave_parent(around: Surroundings) -> None:
+    around.child_signal.put_back()
+    around.redirect(around.out, around.err)
+    leave_input()
+    leave_positions(around.reading)
+    leave_coverage()
+    # Collections then look only at what the trial itself makes. Others would write
+    # to every object that the parent made, and so copy every page.
+    gc.freeze()
+    dump = _out_of_the_way(around.dump)
+    faulthandler.enable(file=dump, all_threads=True)
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
+
+
+def _wait_at(gate: tuple[int, int]) -> None:
+    """Wait for the parent's word to begin; it made this child while another one ran."""
+    os.close(gate[1])
+    os.read(gate[0], 1)
+    os.close(gate[0])
+
+
+def _out_of_the_way(descriptor: int) -> int:
+    for least in _HIGH_DESCRIPTORS:
+        with contextlib.suppress(OSError):  # a low limit on descriptors
+            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+            os.close(descriptor)
+            return high
+    return descriptor
+
+
+def _has_children() -> bool:
+    """Say whether a child is alive; bury those that are dead."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
