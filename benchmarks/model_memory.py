@@ -1,6 +1,7 @@
-"""What the model memory costs: pairs of calls with few and many live objects, and its start.
+"""What the model memory costs: pairs of calls, watermark rules, pressure, and its start.
 
-Nothing is armed. The time of a pair may not grow with the number of live objects.
+Nothing is armed. The time of a pair may not grow with the number of live objects, under
+any watermark rule.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from pathlib import Path
 from results import arguments, rss, show
 
 import faultinject as fi
+from faultinject.mm import Pressure
 
 LIVE = (0, 1_000, 100_000)
+ZONES = {"DMA": "16M", "DMA32": "496M", "Normal": "512M"}
+RULES = (None, "iterative", "direct", "modern")
+PAGE = fi.PAGE_SIZE
 CALLS = 20_000
 RUNS = 3
 
@@ -47,6 +52,41 @@ def pairs(memory: fi.Memory) -> dict[str, Callable[[], object]]:
         "`alloc_pages`, order 0": lambda: memory.free_pages(memory.alloc_pages(gfp, 0), 0),
         "`alloc_pages`, order 3": lambda: memory.free_pages(memory.alloc_pages(gfp, 3), 3),
     }
+
+
+def ruled_pairs(rule: str | None, live: int) -> list[str]:
+    """Give the costs of pairs in a machine with so many live pages, by a watermark rule."""
+    memory = fi.Memory("1G") if rule is None else fi.Memory(zones=ZONES, watermark_rule=rule)
+    kept = [memory.alloc_pages() for _ in range(live)]
+    gfp = fi.GFP_KERNEL
+
+    def cost(order: int) -> str:
+        return f"{pair_cost(lambda: memory.free_pages(memory.alloc_pages(gfp, order), order)):.2f}"
+
+    costs = [cost(0), cost(3)]
+    if rule is None:
+        costs.append("-")
+    else:
+        with memory.consume(leave="low"):  # so that a request is tested at the min mark too
+            costs.append(cost(0))
+    del kept
+    return costs
+
+
+def pressure_cost(pages: int) -> list[float]:
+    """Give the milliseconds that bring so many pages into a state and back."""
+    deeds: dict[str, Callable[[fi.Memory], Pressure]] = {
+        "consume": lambda memory: memory.consume(leave="1M"),
+        "fragment": lambda memory: memory.fragment(1),
+        "fragment to counts": lambda memory: memory.fragment(blocks=[pages // 16] * 3),
+    }
+    told = []
+    for deed in deeds.values():
+        memory = fi.Memory(pages * PAGE)
+        started = time.perf_counter()
+        deed(memory).release()
+        told.append(1000 * (time.perf_counter() - started))
+    return told
 
 
 def start_here(size: str) -> None:
@@ -92,6 +132,30 @@ def main() -> None:
         [[name, *(f"{cost:.2f}" for cost in row)] for name, row in costs.items()],
         note="A request and its free, nothing armed, in a `Memory('1G')` with so many live objects "
         f"and as many live pages. Median of {RUNS}, {CALLS} calls each, a lambda's call included.",
+        write=options.write,
+    )
+    show(
+        "Model memory: watermark rules",
+        "model_memory.py",
+        ["rule, live pages", "order 0, µs", "order 3, µs", "order 0 at the low mark, µs"],
+        [
+            [f"{rule or 'none'}, {live:,}", *ruled_pairs(rule, live)]
+            for rule in RULES
+            for live in (0, 100_000)
+        ],
+        note="`alloc_pages`, `free_pages` in a 1 GiB machine with the zones DMA, DMA32 and Normal; "
+        f"`none` has one zone and no marks. Median of {RUNS}, {CALLS} calls each.",
+        write=options.write,
+    )
+    show(
+        "Model memory: pressure",
+        "model_memory.py",
+        ["size", "`consume`, ms", "`fragment(1)`, ms", "`fragment(blocks=…)`, ms"],
+        [
+            [size, *(f"{ms:.0f}" for ms in pressure_cost(pages))]
+            for size, pages in (("64M", 16_384), ("1G", 262_144))
+        ],
+        note="Into the state and back, once.",
         write=options.write,
     )
     show(

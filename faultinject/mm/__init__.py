@@ -5,6 +5,7 @@ calls without a memory in front.
 """
 
 from faultinject.capabilities.failslab import SLAB_FAILSLAB
+from faultinject.mm import watermark
 from faultinject.mm.check import BrokenInvariant
 from faultinject.mm.current import current_memory, fresh_default, use_memory
 from faultinject.mm.functions import (
@@ -32,7 +33,10 @@ from faultinject.mm.ledger import LiveObject
 from faultinject.mm.memory import Memory
 from faultinject.mm.page import PAGE_SIZE, Page, get_order
 from faultinject.mm.pointer import ZERO_SIZE_PTR, Pointer
+from faultinject.mm.pressure import Pressure
 from faultinject.mm.slab import SLAB_RECLAIM_ACCOUNT
+from faultinject.mm.watermark import Verdict
+from faultinject.mm.zone import Zone
 
 __all__ = [
     "PAGE_SIZE",
@@ -47,6 +51,9 @@ __all__ = [
     "Memory",
     "Page",
     "Pointer",
+    "Pressure",
+    "Verdict",
+    "Zone",
     "alloc_page",
     "alloc_pages",
     "alloc_pages_exact",
@@ -69,4 +76,5 @@ __all__ = [
     "kstrdup",
     "kzalloc",
     "use_memory",
+    "watermark",
 ]

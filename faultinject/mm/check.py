@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from faultinject.errors import FaultInjectError
-from faultinject.mm.buddy import MAX_ORDER, Buddy
-from faultinject.mm.page_alloc import Block
+from faultinject.mm.buddy import MAX_ORDER, FreeLists
+from faultinject.mm.marks import total
+from faultinject.mm.migrate import HIGHATOMIC, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES
+from faultinject.mm.page_alloc import Block, PageAllocator
 from faultinject.mm.ram import PAGE_SHIFT, Ram
 from faultinject.mm.slab import Slab, SlabCache
+from faultinject.mm.zone import Zone
 
 
 class BrokenInvariant(FaultInjectError, AssertionError):
@@ -26,34 +29,62 @@ Extent = tuple[int, int, str]
 """First page, page after the last, and who holds them."""
 
 
-def check(ram: Ram, buddy: Buddy, caches: Sequence[SlabCache]) -> None:
-    """Compare free lists, slabs and ledger with each other and with the number of pages.
+def check(pages: PageAllocator, caches: Sequence[SlabCache]) -> None:
+    """Compare free lists, slabs and ledger with each other and with the pages of each zone.
 
     Raises:
         BrokenInvariant: they do not agree.
     """
+    ram = pages.ram
     with ram.lock:
-        held = _free_extents(buddy)
+        held = [(pfn, pfn + (1 << order), "held") for pfn, order in pages.held.items()]
+        for zone in pages.zones.populated:
+            held += _free_extents(zone)
         for cache in caches:
             held += _slab_extents(cache)
         held += _ledger_extents(ram, {slab for cache in caches for slab in cache.slabs})
-        _verify_extents(held, buddy.pages)
+        _verify_extents(held, pages.zones.populated)
+        for zone in pages.zones.populated:
+            _verify_counters(zone)
 
 
 def _broken(what: str, value: object) -> BrokenInvariant:
     return BrokenInvariant(what, value=value, cure="Report this with the program that led to it")
 
 
-def _free_extents(buddy: Buddy) -> list[Extent]:
+def _free_extents(zone: Zone) -> list[Extent]:
+    return [extent for lists in zone.buddy.lists for extent in _listed_extents(lists, zone)]
+
+
+def _verify_counters(zone: Zone) -> None:
+    found = total(zone.blocks())
+    if found != zone.free:
+        raise _broken(f"zone {zone.name} miscounts its {found} free pages", zone.free)
+    reserved = zone.buddy.lists[HIGHATOMIC]
+    first = zone.start_pfn >> PAGEBLOCK_ORDER
+    last = zone.start_pfn + zone.pages - 1 >> PAGEBLOCK_ORDER
+    blocks = zone.buddy.blocks.lists[first : last + 1]
+    if sum(lists is reserved for lists in blocks) * PAGEBLOCK_PAGES != zone.reserved_highatomic:
+        raise _broken(f"zone {zone.name} miscounts its atomic reserve", zone.reserved_highatomic)
+
+
+def _listed_extents(lists: FreeLists, zone: Zone) -> list[Extent]:
     extents = []
-    for order, area in enumerate(buddy.areas):
+    for order, area in enumerate(lists.areas):
         size = 1 << order
         for pfn in area:
             if pfn % size:
                 raise _broken(f"a free block of order {order} is not aligned", pfn)
-            if order < MAX_ORDER and pfn ^ size in area:
+            if (
+                order < MAX_ORDER
+                and pfn ^ size in area
+                and not (lists.kind == HIGHATOMIC and order >= PAGEBLOCK_ORDER)
+            ):
                 raise _broken(f"two free buddies of order {order} are not merged", pfn)
-            extents.append((pfn, pfn + size, f"free list {order}"))
+            for block in range(pfn, pfn + size, PAGEBLOCK_PAGES):
+                if zone.buddy.blocks.lists[block >> PAGEBLOCK_ORDER] is not lists:
+                    raise _broken("a free block is on the list of another type", pfn)
+            extents.append((pfn, pfn + size, f"free list {order} of {zone.name}"))
     return extents
 
 
@@ -95,13 +126,15 @@ def _ledger_extents(ram: Ram, slabs: set[Slab]) -> list[Extent]:
     return extents
 
 
-def _verify_extents(extents: list[Extent], pages: int) -> None:
+def _verify_extents(extents: list[Extent], zones: Sequence[Zone]) -> None:
     extents.sort()
     for one, other in pairwise(extents):
         if one[1] > other[0]:
             raise _broken("pages have two owners", (one, other))
-    if extents and (extents[0][0] < 0 or extents[-1][1] > pages):
-        raise _broken("pages lie outside the memory", (extents[0], extents[-1]))
+    for extent in extents:
+        if not any(zone.holds(extent[0]) and zone.holds(extent[1] - 1) for zone in zones):
+            raise _broken("pages lie outside the memory", extent)
+    pages = sum(zone.pages for zone in zones)
     found = sum(end - start for start, end, _ in extents)
     if found != pages:
         raise _broken(f"{pages - found} pages are lost", pages)

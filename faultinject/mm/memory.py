@@ -7,13 +7,12 @@ and which memory the functions without one use (`faultinject.mm.current`).
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from faultinject.callsite import caller_frame
-from faultinject.errors import SpecError
 from faultinject.gfp import ZERO, Gfp
 from faultinject.mm import kmalloc_family, text
 from faultinject.mm.check import check
@@ -24,17 +23,13 @@ from faultinject.mm.page import Page
 from faultinject.mm.page_alloc import PageAllocator, checked_gfp
 from faultinject.mm.page_free import free_pages, free_pages_exact
 from faultinject.mm.pointer import Pointer
-from faultinject.mm.ram import PAGE_SIZE, Ram, every_ram
+from faultinject.mm.pressure import Pressure, consume, fragment
+from faultinject.mm.ram import PAGE_SHIFT, Ram, every_ram
 from faultinject.mm.slab import Constructor, SlabCache
 from faultinject.mm.span import BytesLike, Span
-
-#: The smallest memory, in bytes.
-MIN_SIZE: Final = PAGE_SIZE
-#: The largest, in bytes: what x86-64 maps directly.
-MAX_SIZE: Final = 64 << 40
-
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_CURE: Final = 'Pass bytes, or a text such as "64K", "64M" or "1G"'
+from faultinject.mm.zone import Zone
+from faultinject.mm.zone_layout import DEFAULT_SIZE, describe
+from faultinject.mm.zones import Zones
 
 #: When a list, every Memory that is made appends itself, and is so kept alive.
 witnesses: list[Memory] | None = None
@@ -46,22 +41,41 @@ class Memory:
     Args:
         size: bytes, or a text such as ``"64M"`` (K, M, G and T are powers of 1024); a
             multiple of the page size, from 4 KiB to 64 TiB. It costs nothing until used.
+        zones: zone names (DMA, DMA32, Normal, HighMem, Movable) with their sizes, which add
+            up to `size`; or ``"x86_64"`` or ``"x86_32"``, which cut `size` as those machines
+            do. Default: all of it is Normal.
+        kernel: whose rules the memory is run by, 2.6.24 to 6.6. Default: ``"6.6"``.
+        watermark_rule: ``"iterative"``, ``"direct"`` or ``"modern"``. Default: the kernel's.
+        min_free_kbytes: what the watermarks are computed from. Default: what the kernel
+            would choose.
         clock: seconds from any start, for the rate limit of failure reports.
+
+    Without `zones`, `kernel`, `watermark_rule` and `min_free_kbytes` there are no
+    watermarks: every free page may be taken by every request. With any of them there are.
 
     Flags are `Gfp` values or plain ints everywhere. All methods may be called from
     many threads at once.
 
     Raises:
-        SpecError: the size is none, or impossible.
+        SpecError: the size is none, or impossible; or what describes the machine is.
         UnavailableError: the system cannot map that many bytes.
     """
 
     def __init__(
-        self, size: str | int = "64M", *, clock: Callable[[], float] = time.monotonic
+        self,
+        size: str | int = DEFAULT_SIZE,
+        *,
+        zones: str | Mapping[str, str | int] | None = None,
+        kernel: str | None = None,
+        watermark_rule: str | None = None,
+        min_free_kbytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.size: Final = parse_size(size)
-        self._ram: Final = Ram(self, self.size)
-        self._pages: Final = PageAllocator(self._ram, clock)
+        machine = describe(size, zones, kernel, watermark_rule, min_free_kbytes)
+        made = Zones(machine)
+        self.size: Final = sum(zone.pages for zone in made.populated) << PAGE_SHIFT
+        self._ram: Final = Ram(self, made.spanned << PAGE_SHIFT)
+        self._pages: Final = PageAllocator(self._ram, made, clock)
         self._heap: Final = Kmalloc(self._pages)
         self._kmem_caches: dict[KmemCache, None] = {}
         if witnesses is not None:
@@ -202,13 +216,91 @@ class Memory:
         """Free what alloc_pages_exact returned for `size` bytes; None is a no-op."""
         free_pages_exact(pointer, size, caller_frame(), self._ram)
 
+    # Pressure.
+
+    def consume(
+        self,
+        amount: str | int | None = None,
+        *,
+        leave: str | int | None = None,
+        zone: str | None = None,
+        movable: bool = False,
+    ) -> Pressure:
+        """Take free pages away, as if so many single pages had been allocated.
+
+        Watermarks do not hinder it, no fault is injected into it, and the pages are no
+        leaks. The same call on the same state takes the same pages.
+
+        Args:
+            amount: bytes, or a text such as ``"16M"``; from the highest zone down.
+            leave: instead of `amount`, what is to stay free of all zones together; or
+                ``"min"``, ``"low"`` or ``"high"``: each zone down to that mark.
+            zone: the name of the only zone to take from.
+            movable: whether compaction may move the pages.
+
+        Returns:
+            What was taken; ``release()`` or the end of a ``with`` gives it back.
+
+        Raises:
+            SpecError: an argument is impossible, or less than that is free. Nothing
+                has changed then.
+        """
+        return consume(self._pages, amount, leave, zone, movable)
+
+    def fragment(
+        self,
+        order: int | None = None,
+        *,
+        blocks: Sequence[int] | None = None,
+        zone: str | None = None,
+        movable: bool = False,
+    ) -> Pressure:
+        """Take free pages away so that only small blocks, or certain ones, stay free.
+
+        As `consume` otherwise.
+
+        Args:
+            order: no block of this order or above stays free, 1 to 10; of each that was,
+                a page in ``1 << order`` is taken.
+            blocks: instead of `order`, how many blocks of each order are to stay free,
+                from 0 up, as in /proc/buddyinfo; of one zone, which is named if there
+                are several.
+            zone: the name of the only zone to fragment.
+            movable: whether compaction may move the pages that are taken.
+
+        Raises:
+            SpecError: an argument is impossible, or the free blocks cannot be cut into
+                `blocks`. Nothing has changed then.
+        """
+        return fragment(self._pages, order, blocks, zone, movable)
+
     # What there is.
+
+    @property
+    def zones(self) -> Mapping[str, Zone]:
+        """The zones that have pages, by name, from the lowest; they tell the current state."""
+        return MappingProxyType({zone.name: zone for zone in self._pages.zones.populated})
+
+    @property
+    def kernel(self) -> str:
+        """The version whose rules the memory is run by."""
+        return self._pages.zones.machine.version.name
+
+    @property
+    def watermark_rule(self) -> str:
+        """The rule of the watermark check; without watermarks it never refuses."""
+        return self._pages.zones.machine.rule
+
+    @property
+    def min_free_kbytes(self) -> int | None:
+        """What the watermarks come from, or None if there are none."""
+        return self._pages.zones.machine.min_free_kbytes
 
     @property
     def free_bytes(self) -> int:
         """How many bytes are in free pages; free objects of a slab do not count."""
         with self._ram.lock:
-            return self._pages.buddy.free_pages() * PAGE_SIZE
+            return sum(zone.free for zone in self._pages.zones.populated) << PAGE_SHIFT
 
     def leaks(self) -> list[LiveObject]:
         """Return what is allocated now, oldest first."""
@@ -241,7 +333,7 @@ class Memory:
         Raises:
             BrokenInvariant: the model itself is broken; never the fault of code under test.
         """
-        check(self._ram, self._pages.buddy, self.caches())
+        check(self._pages, self.caches())
 
     def __repr__(self) -> str:
         return f"<Memory of {self.size} bytes, {len(self._ram.live)} live objects>"
@@ -250,34 +342,3 @@ class Memory:
 def all_memories() -> list[Memory]:
     """Return the memories of the process that still exist, oldest first."""
     return [ram.memory for ram in every_ram()]
-
-
-def parse_size(size: str | int) -> int:
-    """Read the size of a memory, in bytes.
-
-    Raises:
-        SpecError: it is neither bytes nor such a text, is no multiple of the page size,
-            or is too small or too large.
-    """
-    if isinstance(size, str):
-        found = re.fullmatch(r"([0-9]{1,20})([KMGT]?)", size.strip(), re.ASCII | re.IGNORECASE)
-        if found is None:
-            raise SpecError("not the size of a Memory", value=size, cure=_CURE)
-        value = int(found[1]) * _UNITS[found[2].upper()]
-    elif isinstance(size, bool) or not isinstance(size, int):
-        raise SpecError("not the size of a Memory", value=size, cure=_CURE)
-    else:
-        value = int(size)
-    if not MIN_SIZE <= value <= MAX_SIZE:
-        raise SpecError(
-            "a Memory cannot be that small or large",
-            value=size,
-            cure=f"Pass at least {MIN_SIZE} and at most {MAX_SIZE} bytes",
-        )
-    if value % PAGE_SIZE:
-        raise SpecError(
-            "the size of a Memory is not a multiple of the page size",
-            value=size,
-            cure=f"Pass a multiple of {PAGE_SIZE} bytes",
-        )
-    return value

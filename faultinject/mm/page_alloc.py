@@ -1,9 +1,9 @@
 """The page allocator: whole pages, by order.
 
-Lives here: `PageAllocator`, which asks fail_page_alloc first. Not here: which block
-is taken (`faultinject.mm.buddy`), the way back (`faultinject.mm.page_free`), objects
-smaller than a page (`faultinject.mm.slab`), and what an exhausted memory logs
-(`faultinject.mm.warn`).
+Lives here: `PageAllocator`, which asks fail_page_alloc first. Not here: which zone
+is asked (`faultinject.mm.zones`), which block is taken (`faultinject.mm.buddy`), the
+way back (`faultinject.mm.page_free`), objects smaller than a page
+(`faultinject.mm.slab`), and what an exhausted memory logs (`faultinject.mm.warn`).
 
 Two failures look alike to the caller and are told apart by the logs: an injected
 one is silent here and stands in the log of injections; an exhausted memory logs
@@ -13,9 +13,9 @@ Contents: the first page of a block is filled with 0x5a unless ``__GFP_ZERO`` wa
 given; what follows is what the last owner left, or zeros if there was none. To
 fill a large block would commit memory that nobody has asked to use.
 
-Source: Linux 6.6 mm/page_alloc.c. There is no slow path yet: a request that finds
-no block fails at once, also with ``__GFP_NOFAIL``, for which the kernel would
-wait for ever.
+Source: Linux 6.6 mm/page_alloc.c. There is no slow path yet: a request that no zone
+allows, by its marks and by the request's rights, fails at once, also with
+``__GFP_NOFAIL``, for which the kernel would wait for ever.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ from typing import Final
 from faultinject.capabilities.fail_page_alloc import fail_page_alloc
 from faultinject.errors import SpecError
 from faultinject.gfp import COMP, HIGHMEM, UNKNOWN, ZERO, Gfp, plain_gfp
-from faultinject.mm.buddy import MAX_ORDER, ORDERS, Buddy
+from faultinject.mm.buddy import MAX_ORDER, ORDERS
 from faultinject.mm.ledger import NOWHERE, trace_of
 from faultinject.mm.page import Page, get_order
 from faultinject.mm.pointer import Pointer
 from faultinject.mm.ram import PAGE_SHIFT, PAGE_SIZE, POISON_INUSE, Ram
 from faultinject.mm.span import Home
 from faultinject.mm.warn import Reports, too_large
+from faultinject.mm.zones import PLAN_BITS, Zones, contradiction
 
 _FILL: Final = POISON_INUSE * PAGE_SIZE
+_MOVABLE: Final = int(Gfp.MOVABLE)
 
 #: The order that is reported for alloc_pages_exact(0): the kernel's get_order(0).
 _ORDER_OF_NOTHING: Final = 52
@@ -49,31 +51,50 @@ class Block(Home):
         order: of the block that was taken; the pages that remain may be fewer.
         pages: how many pages are held.
         freed_by: the name of the function that frees such a span.
+        movable: whether the pages may be moved.
     """
 
-    __slots__ = ("allocator", "freed_by", "order", "pages")
+    __slots__ = ("allocator", "freed_by", "movable", "order", "pages")
 
     def __init__(
-        self, allocator: PageAllocator, kind: str, order: int, pages: int, freed_by: str
+        self,
+        allocator: PageAllocator,
+        kind: str,
+        order: int,
+        pages: int,
+        freed_by: str,
+        movable: bool = False,
     ) -> None:
         super().__init__(kind)
         self.allocator = allocator
         self.order = order
         self.pages = pages
         self.freed_by = freed_by
+        self.movable = movable
 
 
 class PageAllocator:
-    """The pages of one memory."""
+    """The pages of one memory.
 
-    __slots__ = ("_large", "_plain", "buddy", "ram", "reports")
+    Attributes:
+        ram: their bytes.
+        zones: who has which of them.
+        blocks: takes them back.
+        held: pages that are out of reach, but allocated to nobody: order by frame number.
+        reports: of requests that could not be met.
+    """
 
-    def __init__(self, ram: Ram, clock: Callable[[], float]) -> None:
+    __slots__ = ("_large", "_movable", "_plain", "blocks", "held", "ram", "reports", "zones")
+
+    def __init__(self, ram: Ram, zones: Zones, clock: Callable[[], float]) -> None:
         self.ram = ram
-        self.buddy = Buddy(ram.size >> PAGE_SHIFT)
+        self.zones = zones
+        self.blocks = zones.blocks
+        self.held: dict[int, int] = {}
         self.reports = Reports(ram, clock)
         # One home per order serves all blocks of that order.
         self._plain = [Block(self, "pages", o, 1 << o, "free_pages") for o in range(ORDERS)]
+        self._movable = [Block(self, "pages", o, 1 << o, "free_pages", True) for o in range(ORDERS)]
         self._large = [Block(self, "kmalloc", o, 1 << o, "kfree") for o in range(ORDERS)]
 
     def alloc_pages(self, gfp: int, order: int, frame: FrameType | None) -> Page | None:
@@ -85,18 +106,24 @@ class PageAllocator:
         if type(order) is not int or not 0 <= order <= MAX_ORDER:
             self._refuse_order(order, gfp, frame)
             return None
+        plan = self.zones.plans[gfp & PLAN_BITS]
+        if plan is None:
+            raise contradiction(gfp)
         if fail_page_alloc.should_fail(order, gfp, frame):
             return None
         ram = self.ram
         with ram.lock:
-            pfn = self.buddy.alloc(order)
+            # In the first zone, as long as its marks leave no doubt; else wherever they allow.
+            pfn = plan.take(order) if plan.buddy.nr_free >= plan.needs[order] else None
+            if pfn is None:
+                pfn = self.zones.search(plan, order, gfp)
             if pfn is not None:
                 offset = pfn << PAGE_SHIFT
                 page = Page(
                     ram,
                     offset,
                     PAGE_SIZE << order,
-                    self._plain[order],
+                    self._movable[order] if gfp & _MOVABLE else self._plain[order],
                     (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE,
                 )
                 ram.live[offset] = page
@@ -144,7 +171,7 @@ class PageAllocator:
         home = Block(self, "pages", order, pages, "free_pages_exact")
         pointer = self._hand_out(offset, size, home, gfp, frame)
         with self.ram.lock:
-            self.buddy.free_range(pfn + pages, pfn + (1 << order))
+            self.blocks.free_range(pfn + pages, pfn + (1 << order))
         return pointer
 
     def obtain(
@@ -157,10 +184,15 @@ class PageAllocator:
         if order > MAX_ORDER:
             too_large(order, gfp, frame)
             return None
+        plan = self.zones.plans[gfp & PLAN_BITS]
+        if plan is None:
+            raise contradiction(gfp)
         if fail_page_alloc.should_fail(order, gfp, frame, retry):
             return None
         with self.ram.lock:
-            pfn = self.buddy.alloc(order)
+            pfn = plan.take(order) if plan.buddy.nr_free >= plan.needs[order] else None
+            if pfn is None:
+                pfn = self.zones.search(plan, order, gfp)
         if pfn is None:
             self.reports.page_allocation_failure(order, gfp, frame)
             return None

@@ -59,7 +59,7 @@ def free_pages(span: object, order: int, frame: FrameType | None, owner: Ram | N
             del ram.live[span._offset]
             if span._view is not None:
                 span._revoke_view(poison=True)
-            home.allocator.buddy.free(span._offset >> PAGE_SHIFT, order)
+            home.allocator.blocks.free(span._offset >> PAGE_SHIFT, order)
     if not first:
         raise double_free(span)
 
@@ -108,9 +108,9 @@ def _retire(span: Span, home: Block, frame: FrameType | None) -> None:
             span._revoke_view(poison=True)
             pfn = span._offset >> PAGE_SHIFT
             if home.pages == 1 << home.order:
-                home.allocator.buddy.free(pfn, home.order)
+                home.allocator.blocks.free(pfn, home.order)
             else:
-                home.allocator.buddy.free_range(pfn, pfn + home.pages)
+                home.allocator.blocks.free_range(pfn, pfn + home.pages)
     if not first:
         raise double_free(span)
 

@@ -274,7 +274,7 @@ class SlabCache:
                     pointer._revoke_view(poison=False)
         except BaseException:
             with self._ram.lock:
-                self._pages.buddy.free(slab.offset >> PAGE_SHIFT, slab.order)
+                self._pages.blocks.free(slab.offset >> PAGE_SHIFT, slab.order)
             raise
 
     def settle(self, slab: Slab) -> None:
@@ -290,7 +290,7 @@ class SlabCache:
 
     def _discard(self, slab: Slab) -> int:
         self.slabs.discard(slab)
-        self._pages.buddy.free(slab.offset >> PAGE_SHIFT, slab.order)
+        self._pages.blocks.free(slab.offset >> PAGE_SHIFT, slab.order)
         return 1 << slab.order
 
 

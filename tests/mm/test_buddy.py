@@ -23,18 +23,18 @@ STEPS = [
 
 def test_sixteen_pages_split_and_merge_as_in_the_kernel() -> None:
     buddy = Buddy(16)
-    assert buddy.lists() == {4: [0]}
+    assert buddy.by_order() == {4: [0]}
 
     for action, argument, result, after in STEPS:
         if action == "alloc":
             assert buddy.alloc(argument) == result
         else:
             buddy.free(*argument)
-        assert buddy.lists() == after
+        assert buddy.by_order() == after
 
 
 def test_a_size_that_is_no_power_of_two_seeds_the_largest_aligned_blocks() -> None:
-    assert Buddy(1539).lists() == {10: [0], 9: [1024], 1: [1536], 0: [1538]}
+    assert Buddy(1539).by_order() == {10: [0], 9: [1024], 1: [1536], 0: [1538]}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_block_merges_with_its_buddy(pfn: int, order: int, merged: int) -> Non
     buddy.free(pfn ^ 1 << order, order)
     buddy.free(pfn, order)
 
-    assert buddy.lists() == {order + 1: [merged]}
+    assert buddy.by_order() == {order + 1: [merged]}
 
 
 def test_blocks_of_the_largest_order_do_not_merge() -> None:
@@ -58,7 +58,7 @@ def test_blocks_of_the_largest_order_do_not_merge() -> None:
     buddy.free(0, 10)
     buddy.free(1024, 10)
 
-    assert buddy.lists() == {10: [1024, 0]}
+    assert buddy.by_order() == {10: [1024, 0]}
 
 
 def test_the_last_block_that_was_freed_is_the_first_to_go() -> None:
@@ -77,9 +77,9 @@ def test_a_range_is_given_back_page_by_page_and_merges() -> None:
     buddy = Buddy(16)
     buddy.alloc(4)
 
-    buddy.free_range(3, 16)
+    buddy.blocks.free_range(3, 16)
 
-    assert buddy.lists() == {0: [3], 2: [4], 3: [8]}
+    assert buddy.by_order() == {0: [3], 2: [4], 3: [8]}
 
 
 @settings(deadline=None)
@@ -89,7 +89,7 @@ def test_a_range_is_given_back_page_by_page_and_merges() -> None:
 )
 def test_no_page_is_lost_or_given_twice(pages: int, program: list[int]) -> None:
     buddy = Buddy(pages)
-    seeded = {order: sorted(frames) for order, frames in buddy.lists().items()}
+    seeded = {order: sorted(frames) for order, frames in buddy.by_order().items()}
     held: list[tuple[int, int]] = []
 
     for step in program:
@@ -97,7 +97,7 @@ def test_no_page_is_lost_or_given_twice(pages: int, program: list[int]) -> None:
             if held:
                 buddy.free(*held.pop(step % len(held)))
             continue
-        largest = max(buddy.lists(), default=-1)
+        largest = max(buddy.by_order(), default=-1)
         pfn = buddy.alloc(step)
         assert (pfn is None) == (largest < step)
         if pfn is not None:
@@ -106,8 +106,8 @@ def test_no_page_is_lost_or_given_twice(pages: int, program: list[int]) -> None:
             held.append((pfn, step))
         owned = [page for start, o in held for page in range(start, start + (1 << o))]
         assert len(owned) == len(set(owned))
-        assert buddy.free_pages() == pages - len(owned)
+        assert buddy.nr_free == pages - len(owned)
 
     for block in held:
         buddy.free(*block)
-    assert {order: sorted(frames) for order, frames in buddy.lists().items()} == seeded
+    assert {order: sorted(frames) for order, frames in buddy.by_order().items()} == seeded

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from faultinject.errors import InvalidFree, SpecError, UnavailableError, UsageError
-from faultinject.gfp import GFP_KERNEL
+from faultinject.gfp import GFP_ATOMIC, GFP_KERNEL
 from faultinject.mm import (
     BrokenInvariant,
     Memory,
@@ -146,7 +146,7 @@ def test_show_mem_tells_free_pages_slabs_and_live_objects() -> None:
 
 def test_the_check_finds_a_lost_page_and_a_page_with_two_owners() -> None:
     lost = Memory("64K")
-    lost._pages.buddy.alloc(0)
+    lost.zones["Normal"].buddy.alloc(0)
     with pytest.raises(BrokenInvariant, match="1 pages are lost"):
         lost.check()
 
@@ -154,7 +154,7 @@ def test_the_check_finds_a_lost_page_and_a_page_with_two_owners() -> None:
     page = twice.alloc_page()
     assert page is not None
     twice.alloc_page()  # else the page would be found as a free buddy that is not merged
-    twice._pages.buddy.areas[0][page.pfn] = None
+    twice.zones["Normal"].buddy.lists[0].areas[0][page.pfn] = None
     with pytest.raises(AssertionError, match="two owners"):
         twice.check()
 
@@ -316,8 +316,17 @@ def test_a_memory_that_nobody_holds_goes_away() -> None:
     assert serial not in [other._ram.serial for other in memory_module.all_memories()]
 
 
-def test_threads_lose_nothing() -> None:
-    memory = Memory("16M")
+@pytest.mark.parametrize(
+    "machine",
+    [
+        {"size": "16M"},
+        {"zones": {"DMA": "4M", "Normal": "4M"}, "watermark_rule": "iterative"},
+        {"zones": {"DMA": "4M", "Normal": "4M"}, "watermark_rule": "modern"},
+    ],
+    ids=["plain", "iterative", "modern"],
+)
+def test_threads_lose_nothing(machine: dict[str, object]) -> None:
+    memory = Memory(**machine)  # type: ignore[arg-type]
     cache = memory.kmem_cache_create("inode", 600)
     start = threading.Barrier(8)
 
@@ -331,7 +340,7 @@ def test_threads_lose_nothing() -> None:
                 made = [
                     lambda: memory.kmalloc(random.randrange(1, 3000)),
                     lambda: memory.kzalloc(9000),
-                    lambda: memory.alloc_pages(GFP_KERNEL, 1),
+                    lambda: memory.alloc_pages(GFP_ATOMIC, 1),
                     cache.alloc,
                     lambda: memory.alloc_pages_exact(9000),
                 ][action]()

@@ -127,7 +127,7 @@ class Programs(RuleBasedStateMachine):
             cache.destroy()
         self.memory.shrink()
         self.memory.check()
-        assert self.memory._pages.buddy.lists() == {8: [0]}
+        assert self.memory.zones["Normal"].buddy.by_order() == {8: [0]}
 
 
 Programs.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
