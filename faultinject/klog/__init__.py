@@ -1,0 +1,1 @@
+"""Kernel logs: what a page-allocation-failure report says, and why the request failed."""

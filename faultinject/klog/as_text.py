@@ -1,0 +1,153 @@
+"""Explanations as text for a terminal: three sentences first, then as much as is wanted.
+
+Lives here: the wording. Not here: what is true (`faultinject.klog.explain`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from faultinject.klog.explain import Explanation
+from faultinject.klog.reports import Kind, ZoneState
+from faultinject.klog.zone_check import ZoneCheck
+
+_CAUSES: Final = {
+    "fragmentation": "fragmentation: there was enough free memory, but not in large enough pieces",
+    "shortage": "a real shortage: too little memory was free in every zone that it may use",
+    "zone-limit": "the zone: other zones had free memory, and the request may not use them",
+    "unknown": "not known from this log",
+}
+_REASONS: Final = {
+    "no-block": "no free block is large enough",
+    "below-mark": "below the watermark",
+    "reserve": "kept for requests that cannot go to a higher zone",
+    "not-in-zonelist": "the request may not use it",
+    "unknown": "the log does not tell",
+}
+_BAR: Final = 30
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+
+
+def as_text(found: Explanation, *, verbose: bool = False) -> str:
+    """Give an explanation as lines of text.
+
+    Args:
+        found: the explanation.
+        verbose: with every step of every check, and the free blocks as bars.
+    """
+    lines = [_headline(found), "", *(f"  {line}" for line in _sentences(found)), ""]
+    lines += [f"  {_zone_line(check)}" for check in found.zones]
+    if verbose:
+        for check in found.zones:
+            lines += ["", *(f"  {line}" for line in _details(check))]
+    lines += _listed("What would have let it pass (the smallest change first):", found.cures)
+    lines += _listed("What may be the reason for the difference:", found.candidates)
+    lines += _listed("What this rests on:", found.remarks)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _headline(found: Explanation) -> str:
+    report = found.report
+    what = f"order {report.order}" if report.order is not None else report.cache
+    if report.kind is Kind.VMALLOC:
+        what = f"{report.size} bytes"
+    flags = "|".join(found.flags.names) or ("flags not known" if report.mode is None else "")
+    mode = "" if report.mode is None else f"{report.mode:#x} "
+    return (
+        f"line {report.line}: {report.kind.value}: {report.comm or 'unknown task'}, "
+        + ", ".join(
+            part for part in (what or "", f"{mode}{f'({flags})' if flags else ''}".strip()) if part
+        )
+    )
+
+
+def _sentences(found: Explanation) -> list[str]:
+    report = found.report
+    asked = f"{report.comm or 'A task'} asked for"
+    if report.order is not None:
+        pages = 1 << report.order
+        size = _page_kb(found) * pages
+        asked += f" {pages} page{'s in one piece' if pages > 1 else ''} ({size} kB)"
+        asked += f" and got nothing; the cause is {_CAUSES[found.cause]}."
+    else:
+        asked += " memory and got nothing; the log does not say how many pages in one piece."
+    lines = [asked]
+    if found.rule is not None and found.release is not None:
+        lines.append(f"{_rule_sentence(found)}")
+    if found.consistent is False:
+        lines.append(
+            "THIS DOES NOT AGREE WITH THE LOG: by the figures it shows, the request passes."
+        )
+    elif found.consistent:
+        other = [name for name in ("modern", "direct") if name != found.rule]
+        said = [f"{name} rule: {_answer(found.would_pass[name])}" for name in other]
+        lines.append(f"What others would have said: {', '.join(said)}.")
+    return lines
+
+
+def _rule_sentence(found: Explanation) -> str:
+    assert found.release is not None
+    tried = [check for check in found.zones if check.verdict != "not-allowed"]
+    refused = sum(check.verdict == "refused" for check in tried)
+    return (
+        f"Linux {found.release.text} uses the {found.rule} rule (modelled as "
+        f"{found.release.model.name}); it refuses {refused} of the {len(tried)} zones that the "
+        "request may use."
+    )
+
+
+def _answer(passes: bool | None) -> str:
+    return {True: "passes", False: "refused", None: "not known"}[passes]
+
+
+def _zone_line(check: ZoneCheck) -> str:
+    zone = check.zone
+    free = zone.figures.get("free")
+    least = zone.figures.get("min")
+    said = f"{_REASONS[check.reason]}" if check.reason is not None else ""
+    if check.at_order is not None and check.reason == "below-mark":
+        said += f" at order {check.at_order}"
+    return (
+        f"Node {zone.node} {zone.zone:<8} free {_kb(free):>12}  min {_kb(least):>11}  "
+        f"{check.verdict}{f': {said}' if said else ''}"
+    )
+
+
+def _details(check: ZoneCheck) -> list[str]:
+    lines = [f"Node {check.zone.node} {check.zone.zone}"]
+    if check.detail is not None:
+        lines += [f"  {line}" for line in str(check.detail).splitlines()]
+    if check.zone.blocks is not None:
+        lines += [f"  {line}" for line in free_blocks(check.zone)]
+    return lines
+
+
+def free_blocks(zone: ZoneState) -> list[str]:
+    """Draw a zone's free blocks: a bar for each order, as long as its share of the memory."""
+    page_kb = zone.page_kb or 4
+    sizes = [
+        None if count is None else count * page_kb << order
+        for order, count in enumerate(zone.blocks or ())
+    ]
+    most = max((size for size in sizes if size), default=0)
+    lines = []
+    for order, (size, count) in enumerate(zip(sizes, zone.blocks or (), strict=True)):
+        if size is None:
+            lines.append(f"order {order:>2}  not in the log")
+            continue
+        eighths = -(-size * _BAR * 8 // most) if most else 0
+        bar = _EIGHTHS[8] * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+        lines.append(f"order {order:>2}  {count:>7} x {page_kb << order:>5} kB  {bar}".rstrip())
+    return lines
+
+
+def _listed(title: str, lines: list[str]) -> list[str]:
+    return ["", f"  {title}", *(f"  - {line}" for line in lines)] if lines else []
+
+
+def _kb(value: int | None) -> str:
+    return "not told" if value is None else f"{value} kB"
+
+
+def _page_kb(found: Explanation) -> int:
+    return next((check.zone.page_kb for check in found.zones if check.zone.page_kb), 4)

@@ -1,0 +1,120 @@
+"""Headers: the line with which the kernel begins to report a failed allocation.
+
+Lives here: reading it in the wording of every version, and the line that names the
+kernel's release. Not here: the memory's state below it (`faultinject.klog.mem_info`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from faultinject.klog.reports import FailureReport, Kind
+
+# A line without one of these begins no report. The reader looks for them in bytes first.
+TRIGGERS = (
+    b"page allocation failure",
+    b"Unable to allocate memory on ",
+    b"vmalloc error",
+    b"vmalloc: allocation failure",
+    b"invoked oom-killer",
+)
+
+# TASK_COMM_LEN is 16, with the byte that ends it. What is longer only quotes a report.
+_COMM = r"(?P<comm>.{1,15}?)"
+
+_MODE = r"(?P<mode>0x[0-9a-fA-F]{1,8})(?![0-9a-zA-Z])(?:\((?P<names>[^)\s]*)\))?"
+
+_PAGE = re.compile(
+    rf"{_COMM}: page allocation failure[.:]\s+order:(?P<order>[0-9]{{1,2}})"
+    rf"(?![0-9]),\s*mode:{_MODE}"
+)
+_PAGE_BEGINS = re.compile(rf"{_COMM}: page allocation failure")
+_SLAB = re.compile(
+    rf"SL[AU]B: Unable to allocate memory on (?:CPU \S+ \(of node \S+\) on )?"
+    rf"node (?P<node>-?[0-9]{{1,5}})(?![0-9]),?\s*\(?gfp={_MODE}"
+)
+_SLAB_BEGINS = re.compile(r"SL[AU]B: Unable to allocate memory on ")
+_CACHE = re.compile(r"\s*cache: (?P<cache>\S+), object size: [0-9]")
+_VMALLOC = re.compile(
+    rf"{_COMM}: vmalloc(?: error: size (?P<size>[0-9]{{1,19}})(?=,)"
+    r"|: allocation failure: (?P<old>[0-9]{1,19})(?= bytes))"
+)
+_OOM = re.compile(rf"{_COMM} invoked oom-killer: ")
+_OOM_MODE = re.compile(rf"gfp_mask={_MODE}")
+_OOM_ORDER = re.compile(r"order=(?P<order>-?[0-9]{1,2})(?![0-9])")
+_ANY_MODE = re.compile(rf"mode:{_MODE}")
+
+_RELEASE = r"(?P<kernel>[0-9]{1,2}\.[0-9]{1,3}[^\s,]*)"
+_TASK = re.compile(rf"(?:Pid:|CPU:).*[Tt]ainted(?::[ A-Z()]*)?\s+{_RELEASE}(?:\s|$)")
+_BANNER = re.compile(rf"Linux version {_RELEASE}\s")
+
+
+def read_header(text: str, line: int) -> FailureReport | None:
+    """Read the first line of a report; None if the text begins none.
+
+    Args:
+        text: the whole line, without the log's prefix.
+        line: its number, for the record.
+    """
+    if found := _PAGE.match(text):
+        report = _report(Kind.PAGE, line, found)
+        report.order = int(found["order"])
+        return report
+    if found := _PAGE_BEGINS.match(text):
+        return _cut(FailureReport(Kind.PAGE, line, found["comm"].strip() or None))
+    if found := _SLAB.match(text):
+        report = _report(Kind.SLAB, line, found)
+        report.node = int(found["node"])
+        return report
+    if _SLAB_BEGINS.match(text):
+        return _cut(FailureReport(Kind.SLAB, line))
+    if found := _VMALLOC.match(text):
+        report = FailureReport(Kind.VMALLOC, line, found["comm"].strip() or None)
+        report.size = int(found["size"] or found["old"])
+        return _with_mode(report, _ANY_MODE.search(text))
+    if found := _OOM.match(text):
+        report = FailureReport(Kind.OOM, line, found["comm"].strip() or None)
+        if order := _OOM_ORDER.search(text):
+            # -1 is a request by sysrq, of no order.
+            report.order = int(order["order"]) if int(order["order"]) >= 0 else None
+        else:
+            report.remarks.append("the header has no order")
+        return _with_mode(report, _OOM_MODE.search(text))
+    return None
+
+
+def read_release(text: str) -> str | None:
+    """Give the kernel's release if this is the line of a report that names it."""
+    found = _TASK.match(text.lstrip())
+    return None if found is None else found["kernel"]
+
+
+def read_banner(text: str) -> str | None:
+    """Give the kernel's release if this is the first line of a boot."""
+    found = _BANNER.match(text)
+    return None if found is None else found["kernel"]
+
+
+def read_cache(text: str) -> str | None:
+    """Give the slab cache's name if this is the line of a report that names it."""
+    found = _CACHE.match(text)
+    return None if found is None else found["cache"]
+
+
+def _report(kind: Kind, line: int, found: re.Match[str]) -> FailureReport:
+    comm = found.groupdict().get("comm")
+    return _with_mode(FailureReport(kind, line, comm.strip() or None if comm else None), found)
+
+
+def _with_mode(report: FailureReport, found: re.Match[str] | None) -> FailureReport:
+    if found is None:
+        report.remarks.append("the header has no gfp flags")
+        return report
+    report.mode = int(found["mode"], 16)
+    report.names = tuple(name for name in (found["names"] or "").split("|") if name)
+    return report
+
+
+def _cut(report: FailureReport) -> FailureReport:
+    report.remarks.append("the header is cut: its order and gfp flags cannot be read")
+    return report
