@@ -37,6 +37,9 @@ class HookModule(Protocol):
     armed: Callable[[], _hook.Arming | None]
     address: Callable[[str, int], int]
     frames: Callable[[], list[tuple[CodeType, int]]]
+    watch_crashes: Callable[[int], bool]
+    fault_stack: Callable[[], list[tuple[str, int]]]
+    forget_fault: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)

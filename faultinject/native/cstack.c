@@ -8,6 +8,7 @@
 #include "cstack.h"
 
 #include <dlfcn.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unwind.h>
@@ -24,13 +25,13 @@ static void *evaluation;  /* _PyEval_EvalFrameDefault */
 static void *frame_maker; /* NULL until it is learnt */
 
 typedef struct {
-    const fi_cstack *cstack;
+    fi_cstack *cstack;
     unsigned found;
     int frames;
 } fi_look;
 
 static int
-is_extension(const fi_cstack *cstack, void *address)
+lies_in_extension(const fi_cstack *cstack, void *address)
 {
     Dl_info info;
     if (dladdr(address, &info) == 0 || info.dli_fname == NULL) {
@@ -44,6 +45,19 @@ is_extension(const fi_cstack *cstack, void *address)
     return 0;
 }
 
+static int
+is_extension(fi_cstack *cstack, uintptr_t address)
+{
+    uint64_t hash = (uint64_t)address * UINT64_C(0x9E3779B97F4A7C15);
+    _Atomic uintptr_t *slot = &cstack->seen[(hash >> 32) & (FI_SEEN_SLOTS - 1)];
+    uintptr_t seen = atomic_load_explicit(slot, memory_order_relaxed);
+    if (seen >> 1 != address) {
+        seen = address << 1 | (uintptr_t)lies_in_extension(cstack, (void *)address);
+        atomic_store_explicit(slot, seen, memory_order_relaxed);
+    }
+    return (int)(seen & 1);
+}
+
 static _Unwind_Reason_Code
 look_at(struct _Unwind_Context *context, void *closure)
 {
@@ -52,7 +66,7 @@ look_at(struct _Unwind_Context *context, void *closure)
     if (start == evaluation || ++look->frames > MAX_FRAMES) {
         return _URC_END_OF_STACK;
     }
-    const fi_cstack *cstack = look->cstack;
+    fi_cstack *cstack = look->cstack;
     for (int i = 0; i < cstack->n_vetoed; i++) {
         if (start == cstack->vetoed[i]) {
             look->found |= FI_STACK_VETOED;
@@ -60,14 +74,14 @@ look_at(struct _Unwind_Context *context, void *closure)
     }
     /* Our own frames come first; they lie in no extension under test. */
     if (cstack->n_extensions > 0 && !(look->found & FI_STACK_EXTENSION) &&
-        is_extension(cstack, (void *)(uintptr_t)_Unwind_GetIP(context))) {
+        is_extension(cstack, (uintptr_t)_Unwind_GetIP(context))) {
         look->found |= FI_STACK_EXTENSION;
     }
     return _URC_NO_REASON;
 }
 
 unsigned
-fi_cstack_look(const fi_cstack *cstack)
+fi_cstack_look(fi_cstack *cstack)
 {
     if (cstack->n_vetoed == 0 && cstack->n_extensions == 0) {
         return 0;
@@ -77,12 +91,37 @@ fi_cstack_look(const fi_cstack *cstack)
     return look.found;
 }
 
-fi_code_range fi_gc_makers[2];
+static _Unwind_Reason_Code
+take_at(struct _Unwind_Context *context, void *closure)
+{
+    fi_stack *stack = closure;
+    int interrupted = 0;
+    uintptr_t at = (uintptr_t)_Unwind_GetIPInfo(context, &interrupted);
+    if (interrupted) {
+        stack->n = 0; /* so far it was the handler's own */
+        stack->interrupted = 1;
+    }
+    if (stack->n == FI_STACK_MAX) {
+        return _URC_END_OF_STACK;
+    }
+    stack->at[stack->n++] = (void *)(at - !interrupted);
+    void *start = (void *)(uintptr_t)_Unwind_GetRegionStart(context);
+    return start == evaluation ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+void
+fi_cstack_take(fi_stack *stack)
+{
+    stack->n = stack->interrupted = 0;
+    _Unwind_Backtrace(take_at, stack);
+}
+
+fi_code_range fi_makers[FI_MAKERS];
 
 /* Without symbol sizes (not glibc) the range stays empty: then a site may count
  * a hit that is vetoed later. */
 static void
-find_gc_maker(fi_code_range *range, const char *name)
+find_maker(fi_code_range *range, const char *name)
 {
 #if defined(__GLIBC__)
     Dl_info info;
@@ -96,6 +135,56 @@ find_gc_maker(fi_code_range *range, const char *name)
     (void)range;
     (void)name;
 #endif
+}
+
+/* How far beyond a call's frame address the return address of its function lies. */
+typedef struct {
+    void *caller; /* NULL: free */
+    ptrdiff_t distance; /* 0: cannot be told */
+} fi_beyond;
+
+enum { MAX_BEYOND = 8 }; /* each maker calls from one or two places */
+static fi_beyond beyond[MAX_BEYOND];
+
+typedef struct {
+    fi_beyond *learnt;
+    const char *cfa;
+    int inside; /* the last frame was that of the caller */
+} fi_measure;
+
+static _Unwind_Reason_Code
+measure_at(struct _Unwind_Context *context, void *closure)
+{
+    fi_measure *measure = closure;
+    const char *below = (const char *)(uintptr_t)_Unwind_GetCFA(context);
+    void *ip = (void *)(uintptr_t)_Unwind_GetIP(context);
+    if (measure->inside) {
+        const char *at = below - sizeof(void *);
+        /* Not so where the return address is kept elsewhere, or is signed. */
+        if (*(void *const *)at == ip) {
+            measure->learnt->distance = at - measure->cfa;
+        }
+        return _URC_END_OF_STACK;
+    }
+    measure->inside = ip == measure->learnt->caller && below == measure->cfa;
+    return _URC_NO_REASON;
+}
+
+void *
+fi_cstack_beyond(void *caller, const char *cfa)
+{
+    int i = 0;
+    while (i < MAX_BEYOND && beyond[i].caller != NULL && beyond[i].caller != caller) {
+        i++;
+    }
+    if (i == MAX_BEYOND) {
+        return NULL;
+    }
+    if (beyond[i].caller == NULL) {
+        beyond[i].caller = caller;
+        _Unwind_Backtrace(measure_at, &(fi_measure){.learnt = &beyond[i], .cfa = cfa});
+    }
+    return beyond[i].distance != 0 ? *(void *const *)(cfa + beyond[i].distance) : NULL;
 }
 
 static PyMemAllocatorEx learning_from;
@@ -147,8 +236,9 @@ fi_cstack_warm_up(void)
     fi_look look = {.cstack = &(fi_cstack){0}};
     evaluation = dlsym(RTLD_DEFAULT, "_PyEval_EvalFrameDefault");
     _Unwind_Backtrace(look_at, &look);
-    find_gc_maker(&fi_gc_makers[0], "_PyObject_GC_New");
-    find_gc_maker(&fi_gc_makers[1], "_PyObject_GC_NewVar");
+    find_maker(&fi_makers[0], "_PyObject_GC_New");
+    find_maker(&fi_makers[1], "_PyObject_GC_NewVar");
+    find_maker(&fi_makers[2], "PyType_GenericAlloc");
 }
 
 /* One text of a tuple of str; NULL with an exception set. */

@@ -50,7 +50,8 @@ counts(const fi_arming *arming, int domain, size_t size)
         }                                                                                         \
         fi_arming *arming = fi_now.arming;                                                        \
         if (LIKELY(arming != NULL) && counts(arming, FI_##DOMAIN, SIZE) &&                                                  \
-            MODE##_fails(arming, FI_##DOMAIN, SIZE, __builtin_return_address(0))) {               \
+            MODE##_fails(arming, FI_##DOMAIN, SIZE, __builtin_return_address(0),                  \
+                         __builtin_dwarf_cfa())) {                                                \
             return NULL;                                                                          \
         }                                                                                         \
         here->busy = 1;                                                                           \
@@ -76,7 +77,8 @@ counts(const fi_arming *arming, int domain, size_t size)
         fi_arming *arming = fi_now.arming;                                                        \
         if ((fi_now.owner == here || fi_now.everyone) && arming != NULL &&                        \
             counts(arming, FI_ARENA, size) &&                                                     \
-            MODE##_fails(arming, FI_ARENA, size, __builtin_return_address(0))) {                  \
+            MODE##_fails(arming, FI_ARENA, size, __builtin_return_address(0),                     \
+                         __builtin_dwarf_cfa())) {                                                \
             here->starved = here->busy;                                                           \
             return NULL;                                                                          \
         }                                                                                         \

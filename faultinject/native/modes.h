@@ -10,6 +10,7 @@
 #ifndef FAULTINJECT_MODES_H
 #define FAULTINJECT_MODES_H
 
+#include "crash_stack.h"
 #include "frame_search.h"
 #include "hooks.h"
 
@@ -45,6 +46,7 @@ note(fi_arming *arming, int domain, size_t size, void *caller, const fi_place *p
                       .lasti = place->lasti,
                       .domain = domain};
     fi_ring_add(&arming->ring, &event);
+    fi_crash_stack_keep();
     fi_injected();
 }
 
@@ -83,8 +85,9 @@ rule_fails(fi_arming *arming, enum fi_decision decision, int domain, size_t size
 }
 
 static inline int
-RULE_fails(fi_arming *arming, int domain, size_t size, void *caller)
+RULE_fails(fi_arming *arming, int domain, size_t size, void *caller, const char *cfa)
 {
+    (void)cfa;
     enum fi_decision decision =
         fi_attr_decide(&arming->attr, (int64_t)size, NULL, NULL, NULL, NULL);
     return UNLIKELY(decision <= FI_FAIL_NTH) &&
@@ -130,8 +133,9 @@ filtered_fails(fi_arming *arming, enum fi_decision decision, int domain, size_t 
 }
 
 static inline int
-FILTERED_fails(fi_arming *arming, int domain, size_t size, void *caller)
+FILTERED_fails(fi_arming *arming, int domain, size_t size, void *caller, const char *cfa)
 {
+    (void)cfa;
     fi_asked asked = {.arming = arming, .domain = domain};
     enum fi_decision decision =
         fi_attr_decide(&arming->attr, (int64_t)size, permits, &asked, NULL, NULL);
@@ -171,14 +175,16 @@ new_site(fi_arming *arming, fi_site *slot, uint64_t key, const fi_place *place, 
 }
 
 static inline fi_site *
-site_of(fi_arming *arming, const fi_place *place, int domain, size_t size, void *caller)
+site_of(fi_arming *arming, const fi_place *place, int domain, size_t size, void *caller,
+        const char *cfa)
 {
     /* What the C stack says is found out once for each key and holds for all its
-     * hits.  One instruction makes tuples, which count, and frame objects, which
-     * are vetoed, through one C caller: their sizes tell them apart. */
+     * hits.  One instruction makes lists, which count, and tracebacks, which are
+     * vetoed, through one C caller: who called that one tells them apart, or where
+     * that is unknown at least the size. */
     uint64_t key = place->content;
-    if (fi_is_gc_maker(caller)) {
-        key += size * UINT64_C(0x9E3779B97F4A7C15);
+    if (fi_is_maker(caller)) {
+        key += (size + (uintptr_t)fi_cstack_beyond(caller, cfa)) * UINT64_C(0x9E3779B97F4A7C15);
         key += key == 0;
     }
     fi_site *site = fi_sites_slot(&arming->sites, key, place->lasti, domain, caller);
@@ -189,9 +195,15 @@ site_of(fi_arming *arming, const fi_place *place, int domain, size_t size, void 
 }
 
 /* With an extension under test: the nearest frame of any code is the site if
- * the extension asks; otherwise it is the nearest frame under test, as ever. */
+ * the extension asks; otherwise it is the nearest frame under test, as ever.
+ *
+ * One instruction can ask both ways through one C caller, as pickle does around
+ * the extension's __reduce__.  So the hits of an extension's site are looked at:
+ * what others ask for there is not a failure that the extension has to bear.
+ * Where the first ones are all its own, a loop in the extension is what is left. */
 static COLD fi_site *
-site_with_extension(fi_arming *arming, fi_frame *frame, int domain, size_t size, void *caller)
+site_with_extension(fi_arming *arming, fi_frame *frame, int domain, size_t size, void *caller,
+                    const char *cfa)
 {
     fi_place place;
     while (frame != NULL && !fi_place_of(arming, frame, &place)) {
@@ -205,20 +217,38 @@ site_with_extension(fi_arming *arming, fi_frame *frame, int domain, size_t size,
         arming->stats.harness++;
         return NULL;
     }
-    fi_site *site = site_of(arming, &place, domain, size, caller);
-    if (site == NULL || !(site->flags & FI_SITE_FOREIGN)) {
+    fi_site *site = site_of(arming, &place, domain, size, caller, cfa);
+    if (site == NULL || place.says & FI_INCLUDE) {
         return site;
     }
+    if (!(site->flags & FI_SITE_FOREIGN)) {
+        if (site->sure == FI_SURE && !(site->flags & FI_SITE_MIXED)) {
+            return site;
+        }
+        unsigned says = fi_cstack_look(&arming->cstack);
+        if (says == FI_STACK_EXTENSION) {
+            site->sure += site->sure < FI_SURE;
+            return site;
+        }
+        site->flags |= FI_SITE_MIXED;
+        if (says & FI_STACK_VETOED) {
+            arming->stats.vetoed++;
+            return NULL;
+        }
+    }
     int depth = arming->scope_depth;
-    return fi_nearest(arming, &frame, &depth, &place) ? site_of(arming, &place, domain, size, caller)
-                                                      : NULL;
+    if (!fi_nearest(arming, &frame, &depth, &place)) {
+        return NULL;
+    }
+    return site_of(arming, &place, domain, size, caller, cfa);
 }
 
 /* The site that a request belongs to; NULL if it is nobody's, vetoed, or found
  * no room.  In a strike (only_target) sites of other code are not written
  * down: nobody asks for them. */
 static inline fi_site *
-resolve(fi_arming *arming, int domain, size_t size, void *caller, int only_target)
+resolve(fi_arming *arming, int domain, size_t size, void *caller, const char *cfa,
+        int only_target)
 {
     PyThreadState *state = fi_asker(arming, domain);
     if (UNLIKELY(state == NULL)) {
@@ -232,13 +262,13 @@ resolve(fi_arming *arming, int domain, size_t size, void *caller, int only_targe
     fi_frame *frame = fi_innermost(state);
     fi_site *site;
     if (UNLIKELY(arming->cstack.n_extensions > 0)) {
-        site = site_with_extension(arming, frame, domain, size, caller);
+        site = site_with_extension(arming, frame, domain, size, caller, cfa);
     } else {
         fi_place place;
         if (!fi_nearest_from_top(arming, frame, &place) || (only_target && !place.is_target)) {
             return NULL;
         }
-        site = site_of(arming, &place, domain, size, caller);
+        site = site_of(arming, &place, domain, size, caller, cfa);
     }
     if (UNLIKELY(site != NULL && (site->flags & FI_SITE_VETOED))) {
         arming->stats.vetoed++;
@@ -248,9 +278,9 @@ resolve(fi_arming *arming, int domain, size_t size, void *caller, int only_targe
 }
 
 static inline int
-CENSUS_fails(fi_arming *arming, int domain, size_t size, void *caller)
+CENSUS_fails(fi_arming *arming, int domain, size_t size, void *caller, const char *cfa)
 {
-    fi_site *site = resolve(arming, domain, size, caller, 0);
+    fi_site *site = resolve(arming, domain, size, caller, cfa, 0);
     if (LIKELY(site != NULL)) {
         fi_site_hit(site, size);
     }
@@ -273,12 +303,12 @@ strike(fi_arming *arming, const fi_site *site, size_t size)
 }
 
 static inline int
-STRIKE_fails(fi_arming *arming, int domain, size_t size, void *caller)
+STRIKE_fails(fi_arming *arming, int domain, size_t size, void *caller, const char *cfa)
 {
     if (arming->struck && !arming->target.persistent) {
         return 0;
     }
-    fi_site *site = resolve(arming, domain, size, caller, !arming->struck);
+    fi_site *site = resolve(arming, domain, size, caller, cfa, !arming->struck);
     if (LIKELY(site == NULL)) {
         return 0;
     }

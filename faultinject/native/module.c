@@ -2,6 +2,7 @@
  *
  * Here: the table of functions, and the little ones.
  * Not here: whether the module may be used at all (native/core.py decides). */
+#include "crash_stack.h"
 #include "hooks.h"
 #include "rule_type.h"
 
@@ -85,6 +86,26 @@ address(PyObject *Py_UNUSED(module), PyObject *args)
     return PyLong_FromVoidPtr(fi_cstack_address(name, (size_t)offset));
 }
 
+static PyObject *
+watch_crashes(PyObject *Py_UNUSED(module), PyObject *descriptor)
+{
+    int to = PyObject_AsFileDescriptor(descriptor);
+    return to < 0 ? NULL : PyBool_FromLong(fi_crash_stack_watch(to));
+}
+
+static PyObject *
+fault_stack(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return fi_crash_stack_kept();
+}
+
+static PyObject *
+forget_fault(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    fi_crash_stack_forget();
+    Py_RETURN_NONE;
+}
+
 /* The allocators that are installed now, as numbers to compare; for tests. */
 static PyObject *
 allocators(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -164,6 +185,9 @@ static PyMethodDef methods[] = {
     {"frames", frames, METH_NOARGS, "The stack as the hook sees it."},
     {"learn", learn, METH_NOARGS, "Find where frame objects are made; whether it did."},
     {"address", address, METH_VARARGS, "The address of an offset in a shared object, or 0."},
+    {"watch_crashes", watch_crashes, METH_O, "Write C stacks to a descriptor at a crash."},
+    {"fault_stack", fault_stack, METH_NOARGS, "The C stack of the last fault."},
+    {"forget_fault", forget_fault, METH_NOARGS, "Forget the last fault's C stack."},
     {"allocators", allocators, METH_NOARGS, "What is installed now; for tests."},
     {"raw_without_gil", raw_without_gil, METH_VARARGS, "Raw requests without the GIL; for tests."},
     {"ask", ask, METH_VARARGS, "One request of each kind; for tests."},

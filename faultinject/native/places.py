@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
@@ -107,15 +107,17 @@ class CodeScope:
         rules: list[Rule] = []
         for name in harness:
             rules += _resolve(name, _STOP, loaded_only=True).rules
+        exclude = tuple(exclude)
         for text in exclude:
             rules += _resolve(text, _OMIT).rules
         extensions: list[str] = []
         named = False
+        excluded = frozenset(os.path.abspath(text) for text in exclude)
         for text in sources:
             resolved = _resolve(text, _INCLUDE)
             named = True
             rules += resolved.rules
-            extensions += resolved.extensions
+            extensions += _shared_in(resolved.places, excluded)
         if named:
             # A source that matches nothing must not put everything under test.
             rules.append((_EXACT, _INCLUDE, "", "", 0, _ANY_LAST, 0))
@@ -124,7 +126,7 @@ class CodeScope:
             resolved = _resolve(text, _OMIT, rank=_ALWAYS)
             named = True
             rules += resolved.rules
-            omitted.update(resolved.extensions)
+            omitted.update(_shared_in(resolved.places))
         filters = _filters(require, _REQUIRE) + _filters(reject, _REJECT)
         return cls(
             rules=tuple(rules) + filters,
@@ -144,8 +146,13 @@ class CodeScope:
 
 @dataclass(slots=True)
 class _Resolved:
+    """What a text comes to: rules, and the folders and files that may hold shared objects.
+
+    They are looked for only where somebody asks: a folder of installed packages is large.
+    """
+
     rules: list[Rule]
-    extensions: list[str]
+    places: list[str]
 
 
 def _filters(texts: Iterable[str], says: int) -> tuple[Rule, ...]:
@@ -180,16 +187,16 @@ def _resolve(text: str, says: int, *, rank: int = 0, loaded_only: bool = False) 
         found = _path_rules(path, lambda kind, at: rule(kind, at, function))
         resolved.rules += found.rules
         if not function:
-            resolved.extensions += found.extensions
+            resolved.places += found.places
     return resolved
 
 
 def _path_rules(path: str, rule: _MakeRule) -> _Resolved:
     """Make the rules of one existing file or folder."""
     if os.path.isdir(path):
-        return _Resolved([rule(_PREFIX, path.rstrip(os.sep) + os.sep)], list(_shared_in(path)))
+        return _Resolved([rule(_PREFIX, path.rstrip(os.sep) + os.sep)], [path])
     if path.endswith(tuple(EXTENSION_SUFFIXES)):
-        return _Resolved([], list(dict.fromkeys((path, os.path.realpath(path)))))
+        return _Resolved([], [path])
     rules = [rule(_EXACT, path)]
     relative = os.path.relpath(path)
     if not relative.startswith(os.pardir):
@@ -197,13 +204,21 @@ def _path_rules(path: str, rule: _MakeRule) -> _Resolved:
     return _Resolved(rules, [])
 
 
-def _shared_in(folder: str) -> Iterator[str]:
+def _shared_in(places: Iterable[str], excluded: Container[str] = ()) -> Iterator[str]:
+    """Find the shared objects among and below these places, under all their names.
+
+    Args:
+        places: files and folders.
+        excluded: folders below them that are not looked into.
+    """
     suffixes = tuple(EXTENSION_SUFFIXES)
-    for where, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(suffixes):
-                path = os.path.join(where, name)
-                yield from dict.fromkeys((path, os.path.realpath(path)))
+    for place in places:
+        found = [] if os.path.isdir(place) else [place]
+        for where, folders, names in os.walk(place):
+            folders[:] = [name for name in folders if os.path.join(where, name) not in excluded]
+            found += [os.path.join(where, name) for name in names if name.endswith(suffixes)]
+        for path in found:
+            yield from dict.fromkeys((path, os.path.realpath(path)))
 
 
 def _files_of(name: str, *, loaded_only: bool) -> list[str]:

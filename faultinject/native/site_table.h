@@ -13,14 +13,17 @@
 
 #include <stdint.h>
 
-/* What was found out about a site when it was new; it never changes, so that
- * a census and the strikes after it agree. */
+/* What was found out about a site when it was new; but for FI_SITE_MIXED it never
+ * changes, so that a census and the strikes after it agree. */
 enum {
     FI_SITE_VETOED = 1,
     FI_SITE_EXTENSION = 2, /* an extension under test asks: any Python frame will do */
     FI_SITE_FOREIGN = 4,   /* looked at for an extension, and nobody's */
     FI_SITE_TARGET = 8,    /* the strike's */
+    FI_SITE_MIXED = 16,    /* an extension's, where others have asked as well */
 };
+
+enum { FI_SURE = 64 };
 
 /* One call site: an instruction of a code object, a domain, and the C function
  * that asks.  64 bytes: one line of the cache. */
@@ -35,6 +38,7 @@ typedef struct {
     int lasti;
     uint8_t domain;
     uint8_t flags;
+    uint8_t sure; /* hits that were seen to be an extension's, up to FI_SURE */
 } fi_site;
 
 typedef struct {

@@ -2,7 +2,7 @@
 
 Lives here: their names, and what goes wrong in each. Not here: the walk of the C
 stack that looks for them (``cstack.c``), and the labels for what goes wrong elsewhere
-(`faultinject.campaign.known`).
+(`faultinject.campaign.interpreter_defects`).
 
 A request is vetoed if one of them stands between it and the innermost evaluation of
 Python code: it neither counts nor fails, and is counted as vetoed. Names that a

@@ -113,6 +113,12 @@ def handle_errors() -> list[str]:
     return seen
 
 
+def fail_after_successes() -> None:
+    # One instruction makes lists, a tuple and, from C, the exception and its traceback.
+    with contextlib.suppress(TypeError):
+        list(map(list, [(1,), (2,), 3]))  # type: ignore[arg-type]
+
+
 BODIES = {
     body.__name__: body
     for body in (
@@ -124,5 +130,6 @@ BODIES = {
         read_json,
         make_types,
         handle_errors,
+        fail_after_successes,
     )
 }

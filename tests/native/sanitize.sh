@@ -31,10 +31,11 @@ cc -std=c11 -Wall -Wextra -Werror -O1 -g -fno-omit-frame-pointer \
   -o "$place/faultinject/native/_hook$suffix" faultinject/native/*.c
 
 cd "$place"
-# Leaks: the interpreter leaves thousands of blocks to the system when it ends. SIGSEGV: what
+# Leaks: the interpreter leaves thousands of blocks to the system when it ends. Signals: what
 # breaks inside CPython is the tests' own business, and they count it.
 # The small quarantine and short stacks keep a fork cheap, of which the tests make a thousand.
-export ASAN_OPTIONS="detect_leaks=0:handle_segv=0:allocator_may_return_null=1"
+export ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1"
+ASAN_OPTIONS+=":handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0"
 ASAN_OPTIONS+=":quarantine_size_mb=8:malloc_context_size=8:log_path=$PWD/said/asan"
 export UBSAN_OPTIONS="print_stacktrace=1"
 LD_PRELOAD="$(cc -print-file-name=libasan.so)"

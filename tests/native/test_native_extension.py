@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 
 import pytest
 from native_children import in_a_child
@@ -56,3 +57,17 @@ def test_a_strike_at_each_of_them_is_reached() -> None:
     sites = in_a_child(census)
 
     assert [in_a_child(lambda s=site: trial(s)) for site in sites] == [True] * len(sites)
+
+
+def test_what_others_ask_for_in_the_same_instruction_is_no_hit_of_its_site() -> None:
+    encode = _json.encode_basestring_ascii
+
+    def run() -> list[str]:
+        return list(map(operator.call, [encode, str.upper, encode, str.upper], ["text"] * 4))
+
+    def census() -> list[int]:
+        with Census(EXTENSION) as seen:
+            run()
+        return [site.hits for site in seen.sites if site.c_caller.startswith("PyUnicode_New")]
+
+    assert in_a_child(census) == [2]

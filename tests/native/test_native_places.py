@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import json.decoder
 import os
+from pathlib import Path
 from types import CodeType
 
 import pytest
@@ -90,3 +91,17 @@ def test_a_package_includes_its_extension_modules() -> None:
     import _json
 
     assert CodeScope.of(["_json"]).extensions[0] == _json.__file__
+
+
+def test_what_is_excluded_is_not_searched_for_extension_modules(tmp_path: Path) -> None:
+    installed = tmp_path / "venv" / "site-packages"
+    own, foreign = tmp_path / "src" / "own.so", installed / "foreign.so"
+    for file in (own, foreign):
+        file.parent.mkdir(parents=True)
+        file.touch()
+
+    def found(source: Path) -> list[str]:
+        return list(CodeScope.of([str(source)], exclude=[f"{installed}/"]).extensions)
+
+    assert found(tmp_path) == [str(own)]
+    assert found(installed) == [str(foreign)]  # unless a source names it
