@@ -1,0 +1,98 @@
+"""Lines: what coverage.py measures, where the interpreter has no events of its own.
+
+Lives here: `LineObserver`, for Python 3.11, which tells by lines which error paths ran.
+Not here: the user's own measurement. While that runs in this process, nothing is measured
+beside it; what it has found can be taken.
+
+A line cannot tell an error path from the normal way where both run it: a ``finally``
+block, the exit of a ``with`` statement, ``except E: pass`` on one line. Such a hit is not
+sure. Hits have no order, and are known when a run ends: one that dies has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from coverage import Coverage, CoverageData
+
+from faultinject.errpaths.hits import Hit
+from faultinject.errpaths.observe import Sources, Tell
+
+# It measures code that it did not choose, and perhaps none at all.
+_QUIET = ["couldnt-parse", "module-not-measured", "module-not-python", "no-data-collected"]
+
+
+class LineObserver:
+    """Notices error paths by their lines.
+
+    Args:
+        sources: whose error paths.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self._own: Coverage | None = None
+        self._entered: set[Hit] = set()
+
+    def start(self) -> None:
+        """Begin, if nobody measures this process; see `faultinject.errpaths.observe.Observer`."""
+        if Coverage.current() is None:
+            self._own = measure()
+            self._own.start()
+            self._entered.update(self.sources.missed())
+
+    def stop(self) -> None:
+        """End; what was collected is kept."""
+        own, self._own = self._own, None
+        if own is not None:
+            own.stop()
+            self.take(own.get_data())
+
+    @contextmanager
+    def watching(self, tell: Tell) -> Iterator[None]:
+        """Inside the block lines are measured; at its end each hit is told."""
+        measurement = measure()
+        measurement.start()
+        try:
+            yield
+        finally:
+            measurement.stop()
+            self.tell(measurement.get_data(), tell)
+
+    def tell(self, data: CoverageData, tell: Tell) -> None:
+        """Tell of each hit that somebody's measurement of a run shows."""
+        for hit in self._ran(data):
+            tell(str(hit))
+
+    def entered(self) -> set[Hit]:
+        """Give what this process has entered outside of such blocks; complete when stopped."""
+        return set(self._entered)
+
+    def owns(self, measurement: Coverage | None) -> bool:
+        """Say whether a measurement is this observer's own, and not the user's."""
+        return measurement is not None and measurement is self._own
+
+    def take(self, data: CoverageData) -> None:
+        """Add what another measurement of this process has found, such as the user's."""
+        self._entered.update(self._ran(data))
+
+    def _ran(self, data: CoverageData) -> Iterator[Hit]:
+        for file in sorted(data.measured_files()):
+            found = self.sources.of(file)
+            lines = set(data.lines(file) or ()) if found is not None else set()
+            if found is None or not lines:
+                continue
+            for path in found.paths:
+                if lines.intersection(path.entry):
+                    yield self.sources.hit(path, sure=path.by_line)
+
+
+def measure(*, branch: bool = False) -> Coverage:
+    """Make a measurement in memory that reads no settings and warns of nothing.
+
+    While it runs, one that ran before is paused.
+    """
+    measurement = Coverage(data_file=None, config_file=False, branch=branch)
+    measurement.set_option("run:disable_warnings", list(_QUIET))
+    return measurement
