@@ -202,6 +202,11 @@ class Armables:
         self._watch = _watch_of(settings, self._asked)
         self._allocations = None if allocating is None else Allocations.of(settings, allocating)
 
+    @property
+    def extensions(self) -> frozenset[str]:
+        """The files of extension modules whose real allocations are under test."""
+        return frozenset(() if self._allocations is None else self._allocations.code.extensions)
+
     def survey(self) -> Survey:
         """Make the census of one run."""
         return Survey((Census(self._watch), self._asked), self._allocations)

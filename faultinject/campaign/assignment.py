@@ -13,13 +13,15 @@ among the trials of all tests. Without one, tests take what they reach in their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Final
+from math import log2
+from typing import Final, NamedTuple
 
 from faultinject.campaign.aim import Aim
 from faultinject.campaign.budget import Budget, guess
+from faultinject.campaign.claims import Claims
 from faultinject.campaign.forecast import Forecast
 from faultinject.campaign.history import History
 from faultinject.campaign.plan import Shard
@@ -27,9 +29,35 @@ from faultinject.campaign.record import BUDGET_SPENT, TestRecord
 
 KINDS: Final = ("test", "suite")
 
-# How often it was tried in this run, the run that tried it last, the same for this
-# test, and the place in the order of the run.
-_Urgency = tuple[int, int, int, int, int]
+# What is more urgent and comes later shall not be lost to an estimate that was too low.
+_MARGIN: Final = 1.25
+
+# After this part of the budget it is looked at again what there is time for.
+_PATIENCE: Final = 0.02
+
+
+class _Urgency(NamedTuple):
+    """What a budget is spent on first: the least.
+
+    Attributes:
+        rank: how often it is tried in this run before.
+        last: the run that tried it last, in whatever test; 0 is never.
+        before: the same for this test.
+        slowness: of the test's body, where that is known: the quickest first.
+        place: of the test in the order of the run.
+        number: among what the test reaches.
+    """
+
+    rank: int
+    last: int
+    before: int
+    slowness: int
+    place: int
+    number: int
+
+
+# More urgent than whatever waits.
+_NOTHING: Final = _Urgency(-1, 0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -61,6 +89,7 @@ class Assignment:
         history: what earlier runs have tried.
         shard: this machine's part.
         workers: how many processes share the tests of `order`.
+        claims: what these processes have agreed on, without a forecast and by suite.
         shown: gives a source file's name as reports show it.
     """
 
@@ -74,6 +103,7 @@ class Assignment:
         history: History | None = None,
         shard: Shard | None = None,
         workers: int = 1,
+        claims: Claims | None = None,
         shown: Callable[[str], str] = str,
     ) -> None:
         self.forecast = forecast
@@ -82,6 +112,7 @@ class Assignment:
         self._history = history or History()
         self._shard = shard if shard is not None and shard.count > 1 else None
         self._workers = workers
+        self._claims = claims if self._shared else None
         self._shown = shown
         self._places = {test: place for place, test in enumerate(order)}
         self._here = 0
@@ -134,6 +165,9 @@ class Assignment:
             affordable = self._affordable(sorted((urgency[number], number) for number in mine))
             self._leave_out(chosen, "over_budget", mine, affordable, aims)
             mine = affordable
+        if self._claims is not None:
+            mine, others = self._claim(self._claims, mine, aims, limit)
+            chosen.elsewhere += others
         if limit is not None:
             self._leave_out(chosen, "over_limit", mine, mine[:limit], aims)
             mine = mine[:limit]
@@ -153,22 +187,37 @@ class Assignment:
         for aim in aims:
             self._tried[aim] = self._tried.get(aim, 0) + 1
 
-    def _find_candidates(self, forecast: Forecast) -> Mapping[Aim, list[str]]:
-        """Give for each aim the tests that reach it, the quickest first.
+    def give_back(self, aim: Aim) -> None:
+        """Let another process try what was chosen here and not tried."""
+        if self._claims is not None and not aim.test:
+            self._claims.give_back(aim)
 
-        Whole milliseconds count: what is below is noise, and the choice shall be the
-        same tomorrow.
-        """
+    def _find_candidates(self, forecast: Forecast) -> Mapping[Aim, list[str]]:
+        """Give for each aim the tests that reach it, the quickest first."""
         found: dict[Aim, list[str]] = {}
         quick = sorted(
             (test for test in forecast if test in self._places),
-            key=lambda test: (int(1000 * forecast[test].seconds), self._places[test]),
+            key=lambda test: (_slowness(forecast[test].seconds), self._places[test]),
         )
         for test in quick:
             for aim in forecast[test].aims:
                 if not aim.test:
                     found.setdefault(aim, []).append(test)
         return found
+
+    def _claim(
+        self, claims: Claims, wanted: list[int], aims: Sequence[Aim], limit: int | None
+    ) -> tuple[list[int], int]:
+        """Claim what is wanted, up to the limit; leave out, and count, what others have."""
+        claimed, others = 0, set()
+        for number in wanted:
+            if claimed == limit:
+                break
+            if aims[number].test or claims.take(aims[number]):
+                claimed += 1
+            else:
+                others.add(number)
+        return [number for number in wanted if number not in others], len(others)
 
     def _owner(self, aim: Aim) -> str | None:
         """Give the quickest test that reaches an aim and has not had its turn."""
@@ -217,7 +266,8 @@ class Assignment:
         for aim, tests in rivals.items():
             last = self._history.last(self.content(aim))
             for rank, (before, seconds, place, number) in enumerate(sorted(tests)):
-                urgency = (int(aim.hit) if aim.test else rank, last, before, place, number)
+                tries = int(aim.hit) if aim.test else rank
+                urgency = _Urgency(tries, last, before, _slowness(seconds), place, number)
                 self._urgencies.setdefault(order[place], {})[aim] = urgency
                 yield urgency, seconds
 
@@ -228,7 +278,7 @@ class Assignment:
         text = self.content(aim)
         last, before = self._history.last(text), self._history.last_in(test, text)
         rank = int(aim.hit) if aim.test else self._tried.get(aim, 0)
-        return rank, last, before, self._here, number
+        return _Urgency(rank, last, before, 0, self._here, number)
 
     def _affordable(self, wanted: list[tuple[_Urgency, int]]) -> list[int]:
         """Give what the budget has time for, the most urgent first."""
@@ -247,19 +297,24 @@ class Assignment:
             since: what this test has tried before this one is paid for.
         """
         assert self.budget is not None
-        left, past, last = self.budget.left, 0, None
+        left, past = self.budget.left, 0
+        last = _NOTHING
         for urgency, seconds in self._waiting:
-            if urgency[3] < self._here:
+            if urgency.place < self._here:
                 past += 1
                 continue
-            if since is not None and urgency[3] == self._here and urgency < since:
+            if since is not None and urgency.place == self._here and urgency < since:
                 continue
-            left -= self.budget.cost(seconds)
-            if left <= 0:
-                last = urgency
+            cost = _MARGIN * self.budget.cost(seconds)
+            # One that takes longer than the whole budget is tried all the same, alone.
+            if left < cost / 2 and (last is not _NOTHING or self.budget.spent):
                 break
+            left -= cost
+            last = urgency
+        else:
+            return None
         if past > len(self._waiting) // 2:
-            self._waiting = [item for item in self._waiting if item[0][3] >= self._here]
+            self._waiting = [item for item in self._waiting if item[0].place >= self._here]
         return last
 
     def _even_share(self, wanted: list[tuple[_Urgency, int]]) -> list[int]:
@@ -268,9 +323,9 @@ class Assignment:
         tests = -(-len(self._places) // self._workers) - self._turns + 1
         left = self.budget.left / max(1, tests)
         chosen = []
-        for (rank, last, *_), number in wanted:
+        for urgency, number in wanted:
             left -= self.budget.cost(0.0)
-            if rank == last == 0 or left >= 0:
+            if urgency.rank == urgency.last == 0 or left >= 0:
                 chosen.append(number)
         return chosen
 
@@ -290,6 +345,14 @@ class Assignment:
                     chosen.elsewhere += 1
                 else:
                     setattr(chosen, reason, getattr(chosen, reason) + 1)
+
+
+def _slowness(seconds: float) -> int:
+    """Give steps of a fifth, from a millisecond on.
+
+    What is between is noise, and the choice shall be the same tomorrow.
+    """
+    return int(4 * log2(1 + int(1000 * seconds)))
 
 
 class Turn:
@@ -312,6 +375,8 @@ class Turn:
         self._body_seconds = 0.0
         # What was spent before this test's first trial; None if it never got that far.
         self._spent_before: float | None = None
+        # What was spent when it was last asked whether the next one can be afforded.
+        self._asked_at = 0.0
         self.ran_out = False
 
     @property
@@ -361,7 +426,9 @@ class Turn:
         began, self._begun = self._begun, self._begun + 1
         self.ran_out = budget.is_spent
         # What a trial takes is known better now. Not asked each time: that is slow.
-        if began and began & (began - 1) == 0 and began < len(self._chosen.aims):
+        is_due = budget.spent - self._asked_at >= _PATIENCE * budget.seconds
+        if began and is_due and began < len(self._chosen.aims):
+            self._asked_at = budget.spent
             number = self._chosen.aims[began]
             aim = self._aims[number]
             self.ran_out |= not self._assignment.is_affordable(self._test, aim, number)
@@ -377,10 +444,10 @@ class Turn:
         budget = self._assignment.budget
         if budget is None:
             return nullcontext()
-        self._spent_before = budget.spent
+        self._spent_before = self._asked_at = budget.spent
         return budget.spending()
 
-    def finish(self, record: TestRecord, done: Iterable[int]) -> None:
+    def finish(self, record: TestRecord, done: Collection[int]) -> None:
         """Write down what was tried, and count in the record what was not.
 
         Args:
@@ -394,6 +461,7 @@ class Turn:
         record.over_budget += chosen.over_budget
         record.not_run += chosen.over_budget + chosen.over_limit
         for number in set(chosen.aims).difference(chosen.aims[position] for position in done):
+            assignment.give_back(self._aims[number])
             if assignment.has_later(self._aims[number]):
                 record.elsewhere += 1
             else:

@@ -22,7 +22,7 @@ _NOTES = 256 << 10
 _SINCE = struct.Struct("d")
 _LENGTH = struct.Struct("Q")
 _PHASE_AT, _PHASE_SIZE = 8, 40
-_REPORT_AT, _NOTES_AT, _FLAGS_AT, _TEXT_AT = 48, 56, 64, 72
+_REPORT_AT, _NOTES_AT, _FLAGS_AT, _BEGAN_AT, _TEXT_AT = 48, 56, 64, 72, 80
 _NOTES_START = SIZE - _NOTES
 
 _DELIVERED, _BROKEN, _ALONE = 1, 2, 4
@@ -32,11 +32,17 @@ _LARGE = 1 << 20
 
 
 class Board:
-    """One trial's board. A fork shares it; a program that is started does not see it."""
+    """One trial's board. A fork shares it; a program that is started sees it by a file.
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, SIZE)
-        self.wipe()
+    Args:
+        file: the descriptor of a file of `SIZE` bytes to share it by; -1 for none. The
+            side that opens the file second finds what the first one has written.
+    """
+
+    def __init__(self, file: int = -1) -> None:
+        self._memory = mmap.mmap(file, SIZE)
+        if file < 0:
+            self.wipe()
 
     def wipe(self) -> None:
         """Make it ready for the next trial."""
@@ -52,6 +58,11 @@ class Board:
         name = phase.encode()[:_PHASE_SIZE]
         self._memory[_PHASE_AT : _PHASE_AT + _PHASE_SIZE] = name.ljust(_PHASE_SIZE, b"\0")
         _SINCE.pack_into(self._memory, 0, time.monotonic())
+
+    def begin(self) -> None:
+        """Write down that the task itself begins now."""
+        self.enter("start")
+        _SINCE.pack_into(self._memory, _BEGAN_AT, time.monotonic())
 
     def note(self, kind: str, text: str) -> None:
         """Add a line that counts even if the trial never reports; too many are dropped."""
@@ -97,6 +108,16 @@ class Board:
     def since(self) -> float:
         """When it entered that phase, on the monotonic clock."""
         return float(_SINCE.unpack_from(self._memory, 0)[0])
+
+    @property
+    def began(self) -> float:
+        """When its task itself began, on the monotonic clock; 0 if it has not."""
+        return float(_SINCE.unpack_from(self._memory, _BEGAN_AT)[0])
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is a report, or a reason why there is none."""
+        return bool(self._memory[_FLAGS_AT])
 
     @property
     def alone(self) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from faultinject.campaign import reaper
 from faultinject.campaign.board import Board
+from faultinject.campaign.c_stacks import dump_stacks_to
 from faultinject.campaign.inherited import (
     ChildSignal,
     flush_streams,
@@ -112,39 +113,64 @@ class Surroundings:
 
 def be_child(task: Task, around: Surroundings) -> NoReturn:
     """Run the task and leave by ``os._exit``, whatever happens."""
-    global _board, _pid
     status, board = NO_REPORT, around.board
     try:
-        _board, pid = board, os.getpid()
-        _pid = pid
-        knows_children = _bind_to_parent(around)
+        note_on(board)
+        knows_children = bind_to_parent(around.parent, around.label)
         _leave_parent(around)
         _wait_at(around.gate)
-        limit = DataLimit(around.memory)
-
-        def mark(phase: str) -> None:
-            if os.getpid() == pid:
-                board.enter(phase)
-                if limit.holds and phase not in _LIMITED:
-                    limit.lift()
-
-        payload = task(mark)
-        limit.lift()
-        flush_streams()
-        if os.getpid() == pid:  # not a fork of the test's that came back to us
+        payload = carry_out(task, board, around.memory)
+        if is_noted_process():
             board.deliver(payload, alone=knows_children and not _has_children())
             status = 0
     except BaseException:
-        with contextlib.suppress(BaseException):  # no memory to say more in
-            limit.lift()
-            if os.getpid() == _pid:
-                board.complain(traceback.format_exc())
+        complain(board)
     finally:
         leave_process(status)
 
 
-def _bind_to_parent(around: Surroundings) -> bool:
+def note_on(board: Board) -> None:
+    """Let this process be the one that `board` is about."""
+    global _board, _pid
+    _board, _pid = board, os.getpid()
+
+
+def is_noted_process() -> bool:
+    """Say whether this is that process, and not a fork of the test's that came back to us."""
+    return os.getpid() == _pid
+
+
+def carry_out(task: Task, board: Board, memory: int | None) -> dict[str, Any]:
+    """Run a task, with its phases on the board, and within its memory as long as that holds."""
+    limit = DataLimit(memory)
+
+    def mark(phase: str) -> None:
+        if is_noted_process():
+            board.enter(phase)
+            if limit.holds and phase not in _LIMITED:
+                limit.lift()
+
+    try:
+        payload = task(mark)
+    finally:
+        limit.lift()
+    flush_streams()
+    return payload
+
+
+def complain(board: Board) -> None:
+    """Leave the exception that is being handled as the reason why there is no report."""
+    with contextlib.suppress(BaseException):  # no memory to say more in
+        if is_noted_process():
+            board.complain(traceback.format_exc())
+
+
+def bind_to_parent(parent: int, label: int) -> bool:
     """End with the parent, and know of every process that is started from here on.
+
+    Args:
+        parent: the number of the process that starts this one.
+        label: what this one's processes are found by; 0 for none.
 
     Returns:
         whether a process that has no parent any more becomes a child of this one.
@@ -155,9 +181,9 @@ def _bind_to_parent(around: Surroundings) -> bool:
     if _prctl is not None:
         _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
         adopts = _prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-        if os.getppid() != around.parent:
+        if os.getppid() != parent:
             leave_process(NO_REPORT)  # it was gone before
-    reaper.wear(around.label)
+    reaper.wear(label)
     return adopts
 
 
@@ -170,8 +196,12 @@ def _leave_parent(around: Surroundings) -> None:
     # Collections then look only at what the trial itself makes. Others would write
     # to every object that the parent made, and so copy every page.
     gc.freeze()
-    dump = _out_of_the_way(around.dump)
-    faulthandler.enable(file=dump, all_threads=True)
+    write_stacks_to(out_of_the_way(around.dump))
+
+
+def write_stacks_to(dump: int) -> None:
+    """Write the stacks to a file when this process dies, or when the parent asks."""
+    dump_stacks_to(dump)
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
 
@@ -183,7 +213,8 @@ def _wait_at(gate: tuple[int, int]) -> None:
     os.close(gate[0])
 
 
-def _out_of_the_way(descriptor: int) -> int:
+def out_of_the_way(descriptor: int) -> int:
+    """Give a descriptor a high number, which tests that close or count low ones leave alone."""
     for least in _HIGH_DESCRIPTORS:
         with contextlib.suppress(OSError):  # a low limit on descriptors
             high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)

@@ -51,6 +51,10 @@ class Evidence:
             ``capability``, ``size``, ``unit`` and ``site``.
         warnings: one line for each that a clean run does not show.
         dump: the stacks that faulthandler wrote while it died or hung.
+        fault_stack: the C stack of the last fault, where the trial is bad and it was a
+            real allocation's, as `faultinject.campaign.c_stacks.read_stack` reads it.
+        crash_stack: the C stack at the signal that ended it, the same way.
+        entered: the error paths that it entered, in order, where a witness watched it.
     """
 
     phase: str = "start"
@@ -70,6 +74,9 @@ class Evidence:
     text: str = ""
     output: str = ""
     dump: str = ""
+    fault_stack: list[str] = field(default_factory=list)
+    crash_stack: list[str] = field(default_factory=list)
+    entered: list[str] = field(default_factory=list)
     duration: float = 0.0
 
     @property

@@ -3,8 +3,8 @@
 Lives here: `Fork`, one forked child per trial, at most `jobs` at once, ended
 with all that it started when it is over or passes the time limit; `Here`, the same
 call in this process; and `choose`. Not here: what the child does
-(`faultinject.campaign.child`, `faultinject.campaign.trial`), how its processes are
-found (`faultinject.campaign.reaper`).
+(`faultinject.campaign.child`, `faultinject.campaign.trial`), how its end is told
+(`faultinject.campaign.processes`), a worker that is no fork (`faultinject.campaign.spawn`).
 
 The parent reads nothing from the child while it runs, and waits for the child itself
 and for nothing that somebody else could hold open.
@@ -13,10 +13,8 @@ and for nothing that somebody else could hold open.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import select
-import signal
 import sys
 import tempfile
 import time
@@ -26,40 +24,35 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from faultinject.campaign.board import Board
-from faultinject.campaign.child import NO_REPORT, Mark, Surroundings, Task, be_child
+from faultinject.campaign.c_stacks import WRITTEN_BYTES
+from faultinject.campaign.child import Mark, Surroundings, Task, be_child
 from faultinject.campaign.inherited import (
     ChildSignal,
     files_being_read,
     flush_streams,
     redirect_descriptors,
 )
-from faultinject.campaign.limits import data_size, kernel_kills
-from faultinject.campaign.reaper import Labels, end_labelled, start_watchdog
+from faultinject.campaign.limits import data_size
+from faultinject.campaign.processes import (
+    KEPT_BYTES,
+    Campaign,
+    ask_for_stacks,
+    has_ended,
+    in_words,
+    kill_group,
+    open_pidfd,
+    tail,
+    wait_for,
+)
+from faultinject.campaign.reaper import end_labelled
 from faultinject.errors import UsageError
 
 __all__ = ["KEPT_BYTES", "KINDS", "Ended", "Fork", "Here", "Isolation", "Mark", "Task", "choose"]
 
-KINDS = ("auto", "fork", "none")
-
-# Of a child's output and stack dump, at most so many bytes are kept, the last ones.
-KEPT_BYTES = 16_384
-
-# The phases of a trial, as a sentence about its end says them.
-_PHASES = {
-    "start": "before it began",
-    "setup": "in its set-up",
-    "body": "in its body",
-    "invariants": "in an invariant",
-    "teardown": "in its tear-down",
-    "leftovers": "while its leftovers were counted",
-    "rerun": "in the clean re-run afterwards",
-}
+KINDS = ("auto", "fork", "spawn", "none")
 
 # The system refuses to wait for more than some weeks at once.
 _LONGEST_WAIT = 3600.0
-
-# How long a hung child gets to write its stacks before it is killed.
-_DUMP_SECONDS = 0.25
 
 
 @dataclass(slots=True)
@@ -147,35 +140,6 @@ class _Child:
     hung_in: str | None = None
 
 
-class _Campaign:
-    """What the trials of one process share: their labels, and one watchdog.
-
-    Made anew in a process that is a fork of one that had it.
-    """
-
-    _of_this_process: _Campaign | None = None
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.labels = Labels()
-        if self.labels.works:
-            start_watchdog(self.labels.campaign)
-        self._kernel_kills = kernel_kills()
-
-    def kernel_struck(self) -> bool:
-        """Say whether the kernel has ended a process for lack of memory since it was asked last."""
-        before, self._kernel_kills = self._kernel_kills, kernel_kills()
-        return self._kernel_kills > before
-
-    @classmethod
-    def current(cls) -> _Campaign:
-        """Give that of this process."""
-        found = cls._of_this_process
-        if found is None or found.pid != os.getpid():
-            found = cls._of_this_process = cls()
-        return found
-
-
 class Fork:
     """Runs each task in a forked child of this process.
 
@@ -239,7 +203,9 @@ class Fork:
         with warnings.catch_warnings():
             # CPython warns of threads at every fork; the campaign says it once.
             warnings.simplefilter("ignore", DeprecationWarning)
-            labels = _Campaign.current().labels
+            campaign = Campaign.current()
+            campaign.watch()
+        labels = campaign.labels
         limit = None if memory is None else data_size() + memory
         reading = files_being_read()
 
@@ -275,21 +241,21 @@ class Fork:
             os.close(gate[0])
             with contextlib.suppress(OSError):
                 os.setpgid(pid, pid)  # both sides do it, so that neither has to wait
-            return _Child(index, pid, _pidfd(pid), board, out, err, dump, gate[1], label, timeout)
+            return _Child(
+                index, pid, open_pidfd(pid), board, out, err, dump, gate[1], label, timeout
+            )
 
         return start
 
     def _finish(self, child: _Child) -> Ended:
         if child.hung_in is not None:
-            _ask_for_stacks(child)
+            ask_for_stacks(child.pid, child.dump)
         board = child.board
         alone = board.alone and child.hung_in is None
         if not alone:
             # The group goes before the child is reaped, while its number is still taken.
-            for kill in (os.killpg, os.kill):
-                with contextlib.suppress(OSError):
-                    kill(child.pid, signal.SIGKILL)
-        status = _wait_for(child.pid)
+            kill_group(child.pid)
+        status = wait_for(child.pid)
         if not alone:
             end_labelled(child.label)
         for descriptor in (child.pidfd, child.gate):
@@ -301,12 +267,16 @@ class Fork:
             payload,
             board.phase if child.hung_in is None else child.hung_in,
             child.hung_in is not None,
-            "" if payload is not None else _in_words(status, child),
-            _tail(child.out) + _tail(child.err) + ("" if alone else board.complaint),
-            _tail(child.dump),
+            ""
+            if payload is not None
+            else in_words(status, board, hung_in=child.hung_in, limit=child.timeout),
+            tail(child.out) + tail(child.err) + ("" if alone else board.complaint),
+            tail(child.dump, head=WRITTEN_BYTES),
             time.monotonic() - child.started,
             [] if alone else board.notes,
         )
+        for descriptor in (child.out, child.err, child.dump):
+            os.close(descriptor)
         if board.is_large:
             board.close()
         else:
@@ -336,7 +306,7 @@ def _wait(deaths: select.poll, running: dict[int, _Child]) -> list[_Child]:
     now = time.monotonic()
     ended = []
     for child in running.values():
-        if child.pidfd in dead or (child.pidfd < 0 and _has_ended(child.pid)):
+        if child.pidfd in dead or (child.pidfd < 0 and has_ended(child.pid)):
             ended.append(child)
         elif now >= child.deadline:
             # It may have begun another phase since: that is looked up only here.
@@ -355,77 +325,6 @@ def _scratch_file() -> int:
         return os.dup(file.fileno())
 
 
-def _pidfd(pid: int) -> int:
-    if hasattr(os, "pidfd_open"):
-        with contextlib.suppress(OSError):
-            return os.pidfd_open(pid)
-    return -1
-
-
-def _wait_for(pid: int) -> int | None:
-    try:
-        return os.waitpid(pid, 0)[1]
-    except ChildProcessError:
-        return None  # a thread of the user's waits for every child, and was quicker
-
-
-def _has_ended(pid: int) -> bool:
-    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    try:
-        return os.waitid(os.P_PID, pid, flags) is not None
-    except ChildProcessError:
-        return True
-
-
-def _ask_for_stacks(child: _Child) -> None:
-    if not hasattr(faulthandler, "register"):
-        return
-    with contextlib.suppress(OSError):
-        os.kill(child.pid, signal.SIGUSR2)
-        os.kill(child.pid, signal.SIGCONT)  # one that has stopped itself cannot write
-    until = time.monotonic() + _DUMP_SECONDS
-    size = -1
-    while time.monotonic() < until:
-        time.sleep(0.02)
-        now = os.fstat(child.dump).st_size
-        if now and now == size:
-            return  # it has finished writing
-        size = now
-
-
-def _tail(descriptor: int) -> str:
-    """Give the last of a file, and close it."""
-    try:
-        size = os.fstat(descriptor).st_size
-        if not size:
-            return ""
-        return os.pread(descriptor, KEPT_BYTES, max(0, size - KEPT_BYTES)).decode(errors="replace")
-    finally:
-        os.close(descriptor)
-
-
-def _in_words(status: int | None, child: _Child) -> str:
-    phase = child.hung_in or child.board.phase
-    where = _PHASES.get(phase, f"in the phase {phase!r}")
-    if child.hung_in is not None:
-        return f"did not end in {child.timeout:g} seconds ({where})"
-    if status is None:
-        return "ended without a report, and somebody else learned how"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            said = f"killed by {signal.Signals(number).name}"
-        except ValueError:
-            said = f"killed by signal {number}"
-        if number == signal.SIGKILL and _Campaign.current().kernel_struck():
-            said += " (the kernel ran out of memory and ended a process at that time)"
-    elif os.WEXITSTATUS(status) == NO_REPORT:
-        said = "ended without a report: it broke the run around it"
-    else:
-        said = f"exited with status {os.WEXITSTATUS(status)} without a report"
-    return said if phase == "body" else f"{said} ({where})"
-
-
 def choose(kind: str, *, jobs: int = 1, option: str = "isolation") -> str:
     """Resolve ``auto`` to what this machine can do.
 
@@ -435,27 +334,36 @@ def choose(kind: str, *, jobs: int = 1, option: str = "isolation") -> str:
         option: who is asking, for the error.
 
     Returns:
-        ``fork`` or ``none``.
+        ``fork``, ``spawn`` or ``none``.
 
     Raises:
-        UsageError: an unknown kind, or fork where the platform has none.
+        UsageError: an unknown kind, or one that the platform does not have.
     """
     if kind not in KINDS:
         raise UsageError(
             "not a kind of isolation", value=kind, where=option, cure=f"Use {', '.join(KINDS)}"
         )
-    can_fork = hasattr(os, "fork") and sys.platform != "darwin"
+    can_fork, can_spawn = hasattr(os, "fork"), sys.platform != "win32"
     if kind == "auto":
-        return "fork" if can_fork else "none"
-    if kind == "fork" and not hasattr(os, "fork"):
+        if can_fork and sys.platform != "darwin":
+            return "fork"
+        return "spawn" if can_spawn else "none"
+    if kind == "fork" and not can_fork:
         raise UsageError(
-            "this platform cannot fork", value=kind, where=option, cure="Use none, or auto"
+            "this platform cannot fork", value=kind, where=option, cure="Use spawn, or auto"
+        )
+    if kind == "spawn" and not can_spawn:
+        raise UsageError(
+            "workers are not built for this platform yet",
+            value=kind,
+            where=option,
+            cure="Use none, or auto",
         )
     if kind == "none" and jobs > 1:
         raise UsageError(
             "several jobs need a process each",
             value=kind,
             where=option,
-            cure="Use fork, or one job",
+            cure="Use fork or spawn, or one job",
         )
     return kind

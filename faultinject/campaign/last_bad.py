@@ -30,14 +30,19 @@ def read_remembered(plain: object) -> dict[str, list[Token]]:
     for test, texts in plain.items():
         for text in texts if isinstance(texts, list) else ():
             try:
-                found.setdefault(test, []).append(parse_token(text))
+                token = parse_token(str(text))
             except UsageError:
                 continue  # of another version of faultinject
+            found.setdefault(test, []).append(token)
     return found
 
 
 def updated(
-    before: Remembered, records: Iterable[TestRecord], *, repeated: bool
+    before: Remembered,
+    records: Iterable[TestRecord],
+    *,
+    repeated: bool = False,
+    sharded: bool = False,
 ) -> dict[str, list[str]]:
     """Give the list after a run, as plain values.
 
@@ -49,6 +54,7 @@ def updated(
         before: the list as it was.
         records: this run's.
         repeated: whether the run tried what is on the list, and nothing else.
+        sharded: whether each test has tried a part alone.
     """
     after = {test: [str(token) for token in tokens] for test, tokens in before.items()}
     for record in records:
@@ -57,25 +63,24 @@ def updated(
         kept = [
             str(token)
             for token in before.get(record.nodeid, ())
-            if _stays(token, record, repeated=repeated)
+            if _stays(token, record, repeated=repeated, sharded=sharded)
         ]
         bad = [trial.replay for trial in record.bad]
         after[record.nodeid] = list(dict.fromkeys(kept + bad))
     return {test: texts for test, texts in after.items() if texts}
 
 
-def _stays(token: Token, record: TestRecord, *, repeated: bool) -> bool:
+def _stays(token: Token, record: TestRecord, *, repeated: bool, sharded: bool) -> bool:
     """Say whether a trial of before that is not among today's bad ones stays on the list."""
     text = str(token)
     for trial in record.trials:
         if trial.replay == text:
             return trial.verdict is Verdict.WARNING
-    whole = not record.not_run and not record.elsewhere
-    if not whole:
+    if record.not_run or record.elsewhere:
         return True
     if repeated:
         return False  # its call site has moved, or is gone
-    return not any(_is_of_same_function(token, trial) for trial in record.trials)
+    return sharded or not any(_is_of_same_function(token, trial) for trial in record.trials)
 
 
 def _is_of_same_function(token: Token, trial: TrialRecord) -> bool:

@@ -139,15 +139,21 @@ def _wears(pid: int, wanted: Callable[[int], bool]) -> bool:
     return worn >= _MARK and wanted(worn)
 
 
-def start_watchdog(campaign: int) -> None:
+def start_watchdog(campaign: int, watched: int = 0) -> None:
     """Start the program that ends a campaign's processes when this process is gone.
 
     It is no child of this process, holds nothing of it open but the means to see it
     end, and ends after it. Where it cannot be started there is none.
+
+    Args:
+        campaign: whose.
+        watched: the number of the process whose end it waits for; 0 for this one.
     """
     if "python" not in os.path.basename(sys.executable or "") or not os.path.isfile(__file__):
         return
-    parent = os.pidfd_open(os.getpid())
+    if not hasattr(os, "fork"):
+        return
+    parent = os.pidfd_open(watched or os.getpid())
     try:
         between = os.fork()
         if between == 0:

@@ -39,6 +39,12 @@ class TrialRecord:
             lived to tell.
         domain: of a real allocation: raw, mem, obj or arena; else "".
         caller: of a real allocation: the C function that asked, where it is known.
+        interpreter: the known defect of CPython that a bad outcome is put down to, so
+            that it does not fail the run; else "".
+        entered: the error paths that it entered because of its fault, in order, each as
+            the witness of the sweep says it.
+        caught: where the fault ended: the file, line and kind of an error path, ``test``
+            if it left the test, or None where nobody knows.
     """
 
     capability: str
@@ -61,11 +67,14 @@ class TrialRecord:
     unit: str = ""
     domain: str = ""
     caller: str = ""
+    interpreter: str = ""
+    entered: list[str] = field(default_factory=list)
+    caught: dict[str, Any] | str | None = None
 
     @property
     def bad(self) -> bool:
         """Whether this trial fails the run."""
-        return not self.known and self.verdict is Verdict.BAD
+        return not (self.known or self.interpreter) and self.verdict is Verdict.BAD
 
     @property
     def verdict(self) -> Verdict:
@@ -95,10 +104,12 @@ class TrialRecord:
             "outcome": self.outcome.value,
             "verdict": self.verdict.value,
             "known": self.known,
-            "interpreter": None,
+            "interpreter": self.interpreter or None,
             "error": self.error,
             "leaks": self.leaks,
             "details": self.details,
+            "traceback": self.text or None,
+            "caught": self.caught,
             "replay": self.replay,
             "duration": round(self.duration, 6),
         }
@@ -131,6 +142,7 @@ class TestRecord:
         tried: what was tried, by its content; this and what follows only with a budget.
         spent: seconds of wall time for all trials.
         guessed: what `faultinject.campaign.budget.guess` gives for them.
+        entered: the error paths that its census run entered, each once.
     """
 
     # It is about a test, it is not one: keeps pytest from collecting it.
@@ -148,6 +160,7 @@ class TestRecord:
     tried: list[str] = field(default_factory=list)
     spent: float = 0.0
     guessed: float = 0.0
+    entered: list[str] = field(default_factory=list)
 
     @property
     def bad(self) -> list[TrialRecord]:
@@ -186,6 +199,24 @@ class TestRecord:
         """Rebuild what `as_plain` gave."""
         trials = [TrialRecord.from_plain(trial) for trial in plain["trials"]]
         return cls(**{**plain, "trials": trials})
+
+
+def say_defects(references: Iterable[str | None]) -> list[str]:
+    """Say in a sentence how many trials met a defect of CPython itself; none if none did.
+
+    Args:
+        references: of each trial, as `TrialRecord.interpreter` has it.
+    """
+    counts = Counter(reference for reference in references if reference)
+    if not counts:
+        return []
+    several = len(counts) > 1
+    names = [f"{name}: {count}" if several else name for name, count in sorted(counts.items())]
+    total = sum(counts.values())
+    return [
+        f"{total} {'trial' if total == 1 else 'trials'} met a defect of CPython itself "
+        f"({', '.join(names)}) and did not fail the run"
+    ]
 
 
 def count_outcomes(tests: Iterable[TestRecord]) -> Counter[Outcome]:

@@ -10,18 +10,25 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any
 
 from faultinject.campaign.allocations import installed_code
+from faultinject.campaign.by_name import place_of, shown_below
 from faultinject.campaign.choice import choose_by_value
 from faultinject.campaign.functions import Functions
-from faultinject.campaign.isolation import Fork, Here, Isolation, choose
+from faultinject.campaign.isolation import choose
 from faultinject.campaign.limits import DEFAULT_MEMORY, parse_memory
 from faultinject.campaign.oracles.selection import parse_oracles
 from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.plan import Hits
-from faultinject.campaign.record import TestRecord, TrialRecord, count_outcomes
+from faultinject.campaign.record import (
+    TestRecord,
+    TrialRecord,
+    count_outcomes,
+    say_defects,
+)
 from faultinject.campaign.replay import RandomToken, parse_token
 from faultinject.campaign.scope import Scope
 from faultinject.campaign.settings import DEFAULT_TRIALS, Settings
@@ -66,11 +73,12 @@ class SweepReport:
             f"{_plural(len(record.trials), 'trial')}" + (f": {', '.join(parts)}" if parts else "")
         ]
         lines += [f"  {note}" for note in record.notes]
+        lines += [f"  {line}" for line in say_defects(item.interpreter for item in record.trials)]
         if record.not_run:
             lines.append(f"  {_plural(record.not_run, 'trial')} not run")
         for trial in record.trials:
             lines.append(
-                f"  {trial.outcome.value.upper():<11} {_fault(trial)}"
+                f"  {trial.outcome.value.upper():<11} {_fault(trial)}{_label(trial)}"
                 + (f": {trial.error}" if trial.error else "")
             )
             if trial.bad:
@@ -115,8 +123,10 @@ def sweep(
             faults. What it raises makes the trial ``CORRUPTED``.
         capabilities: a SPEC such as ``"failslab;fail_page_alloc:min_order=2"``,
             several of them, or None for every capability there is.
-        isolation: ``auto``, ``fork`` (a child per trial) or ``none`` (in this process:
-            no crash or hang is survived, and state that a trial spoils stays spoilt).
+        isolation: ``fork`` (a child per trial), ``spawn`` (a fresh interpreter that does
+            one trial after another, of functions that it finds by their names), ``none``
+            (in this process: no crash or hang is survived, and state that a trial spoils
+            stays spoilt), or ``auto``: a fork, unless it would be without threads that run.
         source: packages, modules, files or folders under test; the default is
             every frame outside faultinject.
         omit: what of `source` is not.
@@ -190,13 +200,18 @@ def sweep(
         raises=declared,
         oracles=looked_at,
     )
-    runs: Isolation = Here() if kind == "none" else Fork(jobs)
     subject = Functions(body, prep, check, raises=declared, scope=scope)
-    sweeper = Sweeper(subject, settings, runs, name=name, shown=lambda file: _shown(file, root))
-    # Nobody knows yet what the clean body takes, so that nothing but `timeout` bounds it.
-    if token is None:
-        return SweepReport(sweeper.sweep(clean_seconds=math.inf))
-    return SweepReport(sweeper.replay(token, clean_seconds=math.inf))
+    functions = (body, prep, check, settings)
+    with place_of(kind, functions, name, root, jobs=jobs, auto=isolation == "auto") as place:
+        runs, notes = place
+        sweeper = Sweeper(subject, settings, runs, name=name, shown=partial(shown_below, root))
+        # Nobody knows yet what the clean body takes, so that nothing but `timeout` bounds it.
+        if token is None:
+            record = sweeper.sweep(clean_seconds=math.inf)
+        else:
+            record = sweeper.replay(token, clean_seconds=math.inf)
+    record.notes += notes
+    return SweepReport(record)
 
 
 def _fault(trial: TrialRecord) -> str:
@@ -204,6 +219,10 @@ def _fault(trial: TrialRecord) -> str:
         return "random faults, none of which struck"
     place = f"{trial.capability} at {trial.file}:{trial.line} in {trial.function}"
     return f"{place}, hit {trial.hit}" if trial.hit else f"{place}, random"
+
+
+def _label(trial: TrialRecord) -> str:
+    return f" (CPython: {trial.interpreter})" if trial.interpreter else ""
 
 
 def _runs_when_called(role: str, function: object) -> None:
@@ -245,11 +264,6 @@ def _exceptions(value: object) -> tuple[type[BaseException], ...]:
                 cure="Give a class such as OSError, or a tuple of them",
             )
     return kinds
-
-
-def _shown(file: str, root: str) -> str:
-    inside = os.path.isabs(file) and os.path.commonpath([root, file]) == root
-    return os.path.relpath(file, root).replace(os.sep, "/") if inside else file
 
 
 def _identity(text: str) -> Identity:

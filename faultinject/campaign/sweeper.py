@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -16,17 +17,28 @@ from faultinject.campaign import allocations
 from faultinject.campaign.aim import Aim, aims_at
 from faultinject.campaign.armable import Armable, Armables
 from faultinject.campaign.assignment import Assignment, Turn
+from faultinject.campaign.c_stacks import in_a_line, part_dump, read_stack
 from faultinject.campaign.census import Reached, from_plain
 from faultinject.campaign.evidence import Evidence
 from faultinject.campaign.forecast import Foreseen
-from faultinject.campaign.isolation import Ended, Isolation, Mark, Task
+from faultinject.campaign.interpreter_defects import recognise
+from faultinject.campaign.isolation import Ended, Isolation, Mark
 from faultinject.campaign.limits import address_space, peak_growth
 from faultinject.campaign.oracles.bundle import Bundle
 from faultinject.campaign.oracles.leftovers import lines_beyond
-from faultinject.campaign.outcome import judge
+from faultinject.campaign.order import Errand, Order
+from faultinject.campaign.outcome import Outcome, Verdict, judge
 from faultinject.campaign.plan import Hits
+from faultinject.campaign.processes import WARM_UP
 from faultinject.campaign.record import TestRecord, TrialRecord
-from faultinject.campaign.replay import PlannedToken, RandomToken, Token, find, token_of
+from faultinject.campaign.replay import (
+    PlannedToken,
+    RandomToken,
+    Token,
+    find,
+    parse_token,
+    token_of,
+)
 from faultinject.campaign.settings import RandomMode, Settings
 from faultinject.campaign.site import Identity
 from faultinject.campaign.strike import PlannedFault
@@ -38,6 +50,7 @@ from faultinject.campaign.trial import (
     conduct,
     take_census,
 )
+from faultinject.campaign.witness import NOTE, Watched, Witness, entered_beyond
 from faultinject.capabilities import registry
 from faultinject.engine.log import injections
 from faultinject.prng import derive
@@ -62,6 +75,7 @@ class Sweeper:
         name: the subject's name: a pytest node id, or a function's name.
         shown: gives a source file's name as reports show it.
         turn: its part of a run of many subjects; None if it is the only one.
+        witness: tells which error paths its runs enter, if anybody wants to know.
     """
 
     def __init__(
@@ -73,6 +87,7 @@ class Sweeper:
         name: str,
         shown: Callable[[str], str] = str,
         turn: Turn | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self._subject = subject
         self._settings = settings
@@ -81,8 +96,10 @@ class Sweeper:
         self._shown = shown
         self._armables = Armables(settings)
         self._memory = ColdMemory()
+        self._is_settled = False
         self._oracles = Bundle(settings.oracles, shown)
         self._turn = turn or Assignment("test", shard=settings.shard).turn(name)
+        self._witness = witness
 
     def foresee(self, *, clean_seconds: float = 0.0) -> Foreseen | None:
         """Take the census alone; None if there can be no trial."""
@@ -108,7 +125,7 @@ class Sweeper:
         reached = self._meant(from_plain(baseline.reached))
         record.sites = len(reached)
         trials = self._plan(reached)
-        done = self._run(record, baseline, trials, progress)
+        done = self._run(record, baseline, trials, progress, clean_seconds)
         self._turn.finish(record, done)
         return record
 
@@ -124,7 +141,7 @@ class Sweeper:
         record.sites = len(reached)
         found = (self._trial_of(record, token, reached) for token in tokens)
         trials = {str(trial[2]): trial for trial in found if trial is not None}
-        done = self._run(record, baseline, list(trials.values()), progress)
+        done = self._run(record, baseline, list(trials.values()), progress, clean_seconds)
         record.not_run = len(trials) - len(done)
         record.over_budget = record.not_run if self._turn.ran_out else 0
         return record
@@ -139,17 +156,8 @@ class Sweeper:
 
     def _take_census(self, record: TestRecord, clean_seconds: float) -> Baseline | None:
         self._oracles.look_ahead()
-
-        def census(mark: Mark) -> dict[str, Any]:
-            before = address_space()
-            baseline = take_census(
-                self._subject, self._armables.survey(), mark, self._memory, self._oracles
-            )
-            baseline.grown = peak_growth(before)
-            return {name: getattr(baseline, name) for name in Baseline.__slots__}
-
         limit = self._settings.time_limit(clean_seconds)
-        (ended,) = self._isolation.run([census], timeout=limit)
+        (ended,) = self._isolation.run([Errand(self._census, Order())], timeout=limit)
         if ended.payload is None:
             if ended.phase != "rerun" or ended.status == "":
                 record.baseline = f"the clean census run {ended.status}"
@@ -166,12 +174,43 @@ class Sweeper:
             record.baseline = f"failed when run again without a fault: {baseline.error}"
             record.notes.append(f"no trial was run: the test {record.baseline}")
             return None
+        record.entered = list(dict.fromkeys(baseline.entered))
         record.runs_twice = baseline.runs_twice
         if not baseline.runs_twice:
             record.notes.append(
                 "the test cannot be run twice in one process, so no trial was run again"
             )
         return baseline
+
+    def errand(self, order: Order) -> Errand:
+        """Give the task that another process's sweeper of the same subject has in mind.
+
+        The first time, this process becomes what a fork of it would be.
+        """
+        if not self._is_settled:
+            self._is_settled = True
+            self._oracles.settle()
+        # A fork finds one that is made already, and is no part of its limit.
+        self._memory = ColdMemory()
+        if order.baseline is None:
+            return Errand(self._census, order)
+        baseline = Baseline(**order.baseline)
+        if order.fault is not None:
+            arm = self._armables.fault(order.fault)
+        else:
+            token = parse_token(order.token)
+            trial = self._trial_of(TestRecord(self._name), token, [])
+            assert trial is not None
+            arm = trial[1]
+        return self._errand(baseline, (order.fault, arm, order.token))
+
+    def _census(self, mark: Mark) -> dict[str, Any]:
+        before = address_space()
+        subject = Watched(self._subject, self._witness)
+        baseline = take_census(subject, self._armables.survey(), mark, self._memory, self._oracles)
+        baseline.entered = subject.entered
+        baseline.grown = peak_growth(before)
+        return baseline.as_plain()
 
     def _meant(self, reached: list[Reached]) -> list[Reached]:
         """Leave real allocations out of kernel-style code, unless somebody names them."""
@@ -249,19 +288,20 @@ class Sweeper:
         baseline: Baseline,
         trials: list[Trial],
         progress: Progress | None,
+        clean_seconds: float,
     ) -> list[int]:
         """Run trials as long as there is time; give the positions of those that were run."""
         limit = self._settings.time_limit(baseline.duration)
         tasks = (
-            self._task(baseline, arm, token)
-            for _, arm, token in takewhile(lambda _: self._turn.goes_on(), trials)
+            self._errand(baseline, (fault, arm, str(token)))
+            for fault, arm, token in takewhile(lambda _: self._turn.goes_on(), trials)
         )
         done: dict[int, TrialRecord] = {}
         runs: Iterator[Ended] = self._isolation.run(
             tasks, timeout=limit, memory=self._settings.memory_limit(baseline.grown)
         )
         try:
-            with self._turn.spending(baseline.duration):
+            with self._turn.spending(clean_seconds):
                 for ended in runs:
                     fault, _, token = trials[ended.index]
                     trial = self._judge(_evidence_of(ended, baseline), fault, token, baseline)
@@ -276,25 +316,33 @@ class Sweeper:
         record.trials = [done[index] for index in sorted(done)]
         return sorted(done)
 
-    def _task(self, baseline: Baseline, arm: Armable, token: Token) -> Task:
-        def trial(mark: Mark) -> dict[str, Any]:
+    def _errand(
+        self, baseline: Baseline, trial: tuple[PlannedFault | None, Armable, str]
+    ) -> Errand:
+        fault, arm, token = trial
+
+        def conducted(mark: Mark) -> dict[str, Any]:
             before = injections.mark()
+            subject = Watched(self._subject, self._witness)
             try:
                 evidence = conduct(
-                    self._subject,
+                    subject,
                     arm,
                     baseline,
                     mark,
                     self._memory,
                     self._oracles,
                     strict=self._settings.strict,
-                    token=str(token),
+                    token=token,
                 )
             except Exception as error:  # the code under test broke the run around it
                 evidence = broken_conduct(error, before)
+            evidence.entered = subject.entered
             return evidence.as_dict()
 
-        return trial
+        # What the census reached is long, and no trial's business.
+        known = replace(baseline, reached=[], entered=[]).as_plain()
+        return Errand(conducted, Order(token, fault, known))
 
     def _judge(
         self, evidence: Evidence, fault: PlannedFault | None, token: Token, baseline: Baseline
@@ -321,11 +369,29 @@ class Sweeper:
             unit=first.get("unit", ""),
             domain=first.get("domain") or (site.domain if site else ""),
             caller=first.get("caller") or (site.caller if site else ""),
+            entered=entered_beyond(evidence.entered, baseline.entered),
         )
+        if trial.verdict is Verdict.BAD:
+            trial.details += self._in_c(evidence, trial)
         if trial.bad:
             trial.text = evidence.text or evidence.dump
             trial.output = evidence.output
         return trial
+
+    def _in_c(self, evidence: Evidence, trial: TrialRecord) -> list[str]:
+        """Put a bad trial down to CPython if that is known; say what its C stacks tell."""
+        fault, crash = read_stack(evidence.fault_stack), read_stack(evidence.crash_stack)
+        met = None
+        if crash or trial.outcome is Outcome.FAILED:
+            error = None if crash else evidence.error
+            met = recognise(error, fault, crash, under_test=self._armables.extensions)
+        if met is not None:
+            trial.interpreter = met.reference
+            return [f"a defect of CPython itself ({met.reference}): {met.sentence}"]
+        if not crash:
+            return []
+        said = {"crash": crash, "fault": fault}
+        return [f"C stack of the {what}: {in_a_line(at)}" for what, at in said.items() if at]
 
     def _place(
         self, evidence: Evidence, fault: PlannedFault | None
@@ -351,9 +417,12 @@ def _evidence_of(ended: Ended, baseline: Baseline) -> Evidence:
         evidence = Evidence.from_dict(ended.payload)
         evidence.output = evidence.output or ended.output
         return evidence
-    said: dict[str, list[str]] = {"injected": [], "warning": [], "log": []}
+    if ended.phase == WARM_UP:  # it has not even begun
+        return Evidence(complete=True, error=ended.status, output=ended.output)
+    said: dict[str, list[str]] = {"injected": [], "warning": [], "log": [], NOTE: []}
     for kind, text in ended.notes:
         said.setdefault(kind, []).append(text)
+    dump, fault_stack, crash_stack = part_dump(ended.dump)
     return Evidence(
         injected=[json.loads(text) for text in said["injected"]],
         warnings=lines_beyond(said["warning"], baseline.warnings),
@@ -361,7 +430,10 @@ def _evidence_of(ended: Ended, baseline: Baseline) -> Evidence:
         hung=ended.hung,
         status=ended.status,
         output=ended.output + _section("captured log", said["log"]),
-        dump=ended.dump,
+        dump=dump,
+        fault_stack=fault_stack,
+        crash_stack=crash_stack,
+        entered=said[NOTE],
         duration=ended.seconds,
     )
 

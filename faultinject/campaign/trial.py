@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from faultinject.campaign.armable import Armable, Survey
+from faultinject.campaign.c_stacks import forget_fault, last_fault
 from faultinject.campaign.census import to_plain
 from faultinject.campaign.child import note
 from faultinject.campaign.evidence import Evidence, RunResult
@@ -64,6 +65,8 @@ class Baseline:
         duration: seconds in the body of the first run.
         warnings: what the first clean run warned of.
         grown: bytes by which the clean runs made the process larger, at most.
+        entered: the error paths that the first clean run entered, in order, where a
+            witness watched it.
     """
 
     passed: bool = False
@@ -76,6 +79,11 @@ class Baseline:
     status: str = ""
     warnings: list[str] = field(default_factory=list)
     grown: int = 0
+    entered: list[str] = field(default_factory=list)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Give plain values, for another process."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def take_census(
@@ -128,6 +136,7 @@ def conduct(
         mark(phase)
 
     shown = oracles.shown
+    forget_fault()
     with memory.as_default(), _same_draws() as draw_again:
         injected, violated = log.injections.mark(), log.violations.total
         with oracles.watching() as watched:
@@ -159,6 +168,8 @@ def conduct(
     enter("done")
     bad = judge(evidence).verdict(strict=strict) is Verdict.BAD
     evidence.text = subject.explain(_note(evidence, shown, token)) if bad else ""
+    if bad:
+        evidence.fault_stack = last_fault()
     return evidence
 
 

@@ -43,10 +43,12 @@ def load_last_bad(config: pytest.Config) -> Remembered:
     }
 
 
-def save_last_bad(config: pytest.Config, records: Sequence[TestRecord], *, repeated: bool) -> None:
+def save_last_bad(
+    config: pytest.Config, records: Sequence[TestRecord], *, repeated: bool, sharded: bool
+) -> None:
     """Write down the bad trials for the next time; see `updated`."""
     before = load_last_bad(config)
-    after = updated(before, records, repeated=repeated)
+    after = updated(before, records, repeated=repeated, sharded=sharded)
     if after != _load(config, LAST_BAD) and (after or before):
         _save(config, LAST_BAD, after)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,14 +17,17 @@ from faultinject.campaign.assignment import Assignment, Turn
 from faultinject.campaign.budget import Budget
 from faultinject.campaign.forecast import Forecast, Foreseen
 from faultinject.campaign.history import History
-from faultinject.campaign.isolation import Fork, Here, Isolation
+from faultinject.campaign.isolation import Here
 from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import TestRecord, TrialRecord
+from faultinject.campaign.replay import Token
 from faultinject.campaign.settings import Settings
 from faultinject.campaign.sweeper import Sweeper
+from faultinject.campaign.witness import Witness
 from pytest_faultinject import forecast, neighbours, private
 from pytest_faultinject.cache import load_history, load_last_bad
 from pytest_faultinject.held import Held, held_reports
+from pytest_faultinject.isolations import WORKER, Isolations
 from pytest_faultinject.marks import check_marks, has_campaign, settings_of
 from pytest_faultinject.progress import Progress
 from pytest_faultinject.repeat import Repeat, merged
@@ -33,6 +36,9 @@ from pytest_faultinject.results import Results
 from pytest_faultinject.setup import Setup, read_setup
 from pytest_faultinject.subject import AsCollected, ItemSubject, Run
 from pytest_faultinject.words import plural
+
+if TYPE_CHECKING:
+    from pytest_faultinject.worker import Worker
 
 NAME = "faultinject-campaign"
 
@@ -46,10 +52,28 @@ def register(config: pytest.Config) -> None:
     setup = read_setup(config)
     if setup.token is not None:
         _aim(config, setup.token.test)
+    server: Worker | None = config.pluginmanager.getplugin(WORKER)
+    if server is not None:
+        witness = _witness(config, setup, [])
+        server.campaign = Campaign(
+            config, setup, Repeat(config, {}), [], witness=witness, serves=True
+        )
+        config.pluginmanager.register(server.campaign, NAME)
+        return
     repeat = Repeat(config, load_last_bad(config) if setup.last_bad else {})
     remarks: list[str] = []
-    config.pluginmanager.register(Campaign(config, setup, repeat, remarks), NAME)
+    witness = _witness(config, setup, remarks)
+    campaign = Campaign(config, setup, repeat, remarks, witness=witness)
+    config.pluginmanager.register(campaign, NAME)
     config.pluginmanager.register(Results(config, setup, repeat, remarks), "faultinject-results")
+
+
+def _witness(config: pytest.Config, setup: Setup, remarks: list[str]) -> Witness | None:
+    if not setup.reports.wants_paths and not setup.merges_coverage:
+        return None
+    from pytest_faultinject.error_paths import observe_error_paths
+
+    return observe_error_paths(config, setup, remarks)
 
 
 def _aim(config: pytest.Config, nodeid: str) -> None:
@@ -69,10 +93,19 @@ class Campaign:
         setup: what the options say.
         repeat: what was bad last time, if that is all that is to run.
         remarks: sentences for the end are put here.
+        witness: observes the error paths that runs enter, if a report shows them.
+        serves: this process is a worker, whose parent says what is tried.
     """
 
     def __init__(
-        self, config: pytest.Config, setup: Setup, repeat: Repeat, remarks: list[str]
+        self,
+        config: pytest.Config,
+        setup: Setup,
+        repeat: Repeat,
+        remarks: list[str],
+        *,
+        witness: Witness | None = None,
+        serves: bool = False,
     ) -> None:
         self._config = config
         self._setup = setup
@@ -84,6 +117,9 @@ class Campaign:
         self._run: Run | None = None
         self._progress = Progress(config)
         self._timed = False
+        self._witness = witness
+        self._serves = serves
+        self._isolations = Isolations(config, setup, self._enter_child)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
@@ -110,11 +146,14 @@ class Campaign:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Before the first test, decide which of them tries what."""
+        if self._serves:
+            return (yield)
         if forecast.will_run(session):
             self._assignment = self._assign(session)
         try:
             return (yield)
         finally:
+            self._isolations.close()
             if untried := self._assignment.untried():
                 self._remarks.append(
                     f"{plural(untried, 'foreseen trial')} not run: the tests that were to make "
@@ -195,8 +234,10 @@ class Campaign:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Give every xdist worker the same seed."""
+        """Give every xdist worker the same seed, and a way not to try the same twice."""
         node.workerinput["faultinject_seed"] = self._setup.settings.seed
+        if self._setup.per == "suite":
+            neighbours.share_claims(self._config, node.workerinput)
 
     def _enter(self, run: Run | None) -> None:
         self._run = run
@@ -222,6 +263,7 @@ class Campaign:
             history=history,
             shard=setup.settings.shard,
             workers=neighbours.count_workers(self._config),
+            claims=neighbours.shared_claims(self._config),
             shown=self._shown,
         )
 
@@ -245,7 +287,8 @@ class Campaign:
         # Nobody judges this run, so that nothing but the test itself has to run.
         settings = replace(settings_of(item, self._setup.settings), oracles=frozenset())
         self._timed = neighbours.has_time_limit(item)
-        with self._sweeper(item, settings, collected, self._setup.phases, None) as sweeper:
+        phases, token = self._setup.phases, self._setup.token
+        with self._sweeper(item, settings, collected, phases, token) as sweeper:
             foreseen = sweeper.foresee(clean_seconds=held.seconds)
         if foreseen is not None:
             seen[item.nodeid] = foreseen
@@ -264,9 +307,12 @@ class Campaign:
         try:
             with self._in_this_process(self._setup.isolation == "none"):
                 record = self._record(item, held, collected, turn)
+                if self._isolations.gives_up(record):
+                    record = self._record(item, held, collected, turn)
         finally:
             self._progress.clear()
             private.remove_tmp_path(self._config)
+        record.notes += self._isolations.remarks()
         for trial in record.trials:
             self._setup.known.mark_trial(trial)
         if token is not None and not record.trials:
@@ -285,7 +331,7 @@ class Campaign:
         seconds, progress = held.seconds, self._progress.of(item, self._stops)
         if self._repeat.is_on:
             return merged(item.nodeid, self._repeated(item, collected, turn, seconds, progress))
-        with self._sweeper(item, settings, collected, phases, turn) as sweeper:
+        with self._sweeper(item, settings, collected, phases, token, turn) as sweeper:
             if token is not None:
                 return sweeper.replay(token, clean_seconds=seconds)
             return sweeper.sweep(clean_seconds=seconds, progress=progress)
@@ -301,7 +347,7 @@ class Campaign:
         for setup, tokens in self._repeat.groups(item):
             session = replace(setup.settings, foreign_code=self._setup.settings.foreign_code)
             settings = settings_of(item, session)
-            with self._sweeper(item, settings, collected, setup.phases, turn) as sweeper:
+            with self._sweeper(item, settings, collected, setup.phases, tokens[0], turn) as sweeper:
                 yield sweeper.replay(*tokens, clean_seconds=seconds, progress=progress)
 
     @contextmanager
@@ -311,28 +357,60 @@ class Campaign:
         settings: Settings,
         collected: AsCollected,
         phases: frozenset[str],
-        turn: Turn | None,
+        token: Token | None,
+        turn: Turn | None = None,
     ) -> Iterator[Sweeper]:
-        subject = ItemSubject(
+        subject = self._subject(item, settings, collected, phases)
+        with self._isolations.of(subject, item, token) as isolation:
+            yield Sweeper(
+                subject,
+                settings,
+                isolation,
+                name=item.nodeid,
+                shown=self._shown,
+                turn=turn,
+                witness=self._witness if self._foreseen is None else None,
+            )
+
+    def _subject(
+        self,
+        item: pytest.Item,
+        settings: Settings,
+        collected: AsCollected,
+        phases: frozenset[str],
+    ) -> ItemSubject:
+        alone = self._setup.isolation == "none" and not self._serves
+        return ItemSubject(
             item,
             collected,
             self._enter,
             phases=phases,
             raises=settings.raises,
             scope=settings.scope,
-            markup=self._markup(),
-            let_through=(KeyboardInterrupt,) if self._setup.isolation == "none" else (),
+            markup=private.is_coloured(self._config),
+            let_through=(KeyboardInterrupt,) if alone else (),
         )
-        isolation = self._isolation()
-        with subject.set_up_once() if self._setup.forks_after_fixtures else nullcontext():
-            yield Sweeper(
-                subject, settings, isolation, name=item.nodeid, shown=self._shown, turn=turn
-            )
 
-    def _isolation(self) -> Isolation:
-        if self._setup.isolation == "none":
-            return Here()
-        return Fork(self._setup.jobs, self._enter_child)
+    def serve(self, item: pytest.Item, token: Token | None) -> tuple[ItemSubject, Sweeper]:
+        """In a worker: give what a test's trials are run with; nothing has run yet.
+
+        Args:
+            item: the test.
+            token: what the options are read with, if they are not the session's own.
+        """
+        setup = self._setup if token is None else read_setup(self._config, token)
+        session = replace(setup.settings, foreign_code=self._setup.settings.foreign_code)
+        settings = settings_of(item, session)
+        subject = self._subject(item, settings, AsCollected(item), setup.phases)
+        sweeper = Sweeper(
+            subject,
+            settings,
+            Here(),
+            name=item.nodeid,
+            shown=self._shown,
+            witness=self._witness,
+        )
+        return subject, sweeper
 
     def _enter_child(self, out: int, err: int) -> None:
         """Cut what a forked child shares with the session that made it."""
@@ -372,11 +450,6 @@ class Campaign:
 
     def _in_this_process(self, here: bool) -> AbstractContextManager[None]:
         return neighbours.coverage_paused(self._config) if here else nullcontext()
-
-    def _markup(self) -> bool:
-        reporter = self._config.pluginmanager.getplugin("terminalreporter")
-        writer = getattr(reporter, "_tw", None)
-        return bool(getattr(writer, "hasmarkup", False))
 
     def _shown(self, file: str) -> str:
         root = self._config.rootpath

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
-Kind = Literal["flag", "text", "texts", "whole", "number"]
+Kind = Literal["flag", "text", "texts", "whole", "number", "percent"]
 
 _INI_TYPES: dict[Kind, Literal["bool", "string", "args"]] = {
     "flag": "bool",
@@ -23,6 +23,7 @@ _INI_TYPES: dict[Kind, Literal["bool", "string", "args"]] = {
     # Strings as well: the readers below refuse a wrong number with the option's name.
     "whole": "string",
     "number": "string",
+    "percent": "string",
 }
 
 
@@ -32,7 +33,7 @@ class Option:
 
     Attributes:
         stem: the name after ``--fail-alloc``; empty for the flag itself.
-        kind: flag, one text, several texts, a whole number, a number.
+        kind: flag, one text, several texts, a whole number, a number, a percentage.
         help: one sentence for ``--help``.
         metavar: what the value is called there.
         default: what holds if nobody says anything.
@@ -171,10 +172,11 @@ OPTIONS = (
     Option(
         "isolation",
         "text",
-        "Where a trial runs: fork (a child of this process), none (this process), or auto.",
-        "auto|fork|none",
+        "Where a trial runs: fork (a child of this process), spawn (a fresh interpreter that "
+        "does one after another), none (this process), or auto.",
+        "auto|fork|spawn|none",
         "auto",
-        ("auto", "fork", "none"),
+        ("auto", "fork", "spawn", "none"),
     ),
     Option(
         "fork-after",
@@ -207,8 +209,25 @@ OPTIONS = (
     Option(
         "report",
         "texts",
-        "Where results go: term (a section at the end) or json:FILE; repeatable. Default: term.",
-        "KIND[:FILE]",
+        "Where results go: term (a section at the end), term-missing (the same, with the lines "
+        "of error paths that never ran), github, json:FILE, html:DIR, lcov:FILE, cobertura:FILE "
+        "or sarif:FILE; repeatable. Default: term.",
+        "KIND[:PLACE]",
+    ),
+    Option(
+        "fail-under",
+        "percent",
+        "Fail the run if less than this percentage of the error paths was reached.",
+        "N",
+    ),
+    Option(
+        "cov",
+        "text",
+        "What coverage.py's data says beside a campaign: off (what it would say without one), or "
+        "merge (lines that ran under injection count too, in the context faultinject).",
+        "off|merge",
+        "off",
+        ("off", "merge"),
     ),
 )
 
@@ -316,12 +335,23 @@ def _read_number(option: Option, value: Any, where: str) -> float:
     raise refusal(where, value, "a number of seconds above 0")
 
 
+def _read_percent(option: Option, value: Any, where: str) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = -1.0
+    if 0 <= number <= 100:
+        return number
+    raise refusal(where, value, "a percentage from 0 to 100")
+
+
 _READERS: dict[Kind, Callable[[Option, Any, str], Any]] = {
     "flag": lambda option, value, where: bool(value),
     "text": _read_text,
     "texts": _read_texts,
     "whole": _read_whole,
     "number": _read_number,
+    "percent": _read_percent,
 }
 
 

@@ -53,6 +53,16 @@ def tear_down(item: pytest.Item) -> None:
     item.session._setupstate.teardown_exact(item.parent)  # type: ignore[arg-type]
 
 
+def tear_down_to(item: pytest.Item) -> None:
+    """Tear down every fixture that this item, the next one to run, has no use for."""
+    item.session._setupstate.teardown_exact(item)
+
+
+def tear_down_all(session: pytest.Session) -> None:
+    """Tear down every fixture that is set up."""
+    session._setupstate.teardown_exact(None)
+
+
 def interact(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Let a debugger look at a failure, as the runner does for one of its own."""
     if check_interactive_exception(call, report):
@@ -244,6 +254,18 @@ def use_own_tmp_path(config: pytest.Config) -> None:
         factory.getbasetemp = getbasetemp
 
 
+def shared_tmp_path(config: pytest.Config) -> Path | None:
+    """Give the folder of all temporary folders; None where there is none, or not yet."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    base: Path | None = getattr(factory, "_basetemp", None)
+    return base
+
+
+def entries(folder: Path | None) -> set[Path]:
+    """Give what is in a folder, if there is one."""
+    return set(folder.iterdir()) if folder is not None and folder.is_dir() else set()
+
+
 def tmp_path_of(config: pytest.Config, pid: int) -> Path | None:
     """Give the folder that the child `pid` makes its temporary folders in."""
     factory = getattr(config, "_tmp_path_factory", None)
@@ -267,6 +289,12 @@ def prepare_tmp_path(config: pytest.Config) -> None:
     factory = getattr(config, "_tmp_path_factory", None)
     if factory is not None and factory._basetemp is None:
         factory.getbasetemp()
+
+
+def is_coloured(config: pytest.Config) -> bool:
+    """Say whether what pytest writes to the terminal is in colour."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    return bool(getattr(getattr(reporter, "_tw", None), "hasmarkup", False))
 
 
 def render(longrepr: Any, *, markup: bool) -> str:

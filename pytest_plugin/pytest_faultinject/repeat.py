@@ -96,4 +96,5 @@ def merged(name: str, records: Iterable[TestRecord]) -> TestRecord:
         whole.over_budget += record.over_budget
         whole.runs_twice &= record.runs_twice
         whole.notes += [note for note in record.notes if note not in whole.notes]
+        whole.entered += [text for text in record.entered if text not in whole.entered]
     return whole

@@ -6,20 +6,26 @@ alone, so that it is the same in a single process and in pytest-xdist's controll
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import faultinject
 from faultinject.campaign.known import write_known
 from faultinject.campaign.record import TestRecord
-from faultinject.report.as_json import write_json
+from faultinject.report.as_json import as_json
 from pytest_faultinject.cache import save_history, save_last_bad
+from pytest_faultinject.isolations import ONCE_A_RUN
+from pytest_faultinject.properties import properties_of
 from pytest_faultinject.repeat import Repeat
 from pytest_faultinject.result import SweepRepr, record_of
 from pytest_faultinject.setup import Setup
 from pytest_faultinject.summary import write_summary
 from pytest_faultinject.words import plural
+
+if TYPE_CHECKING:
+    from pytest_faultinject.error_paths import ErrorPaths
 
 
 class Results:
@@ -40,12 +46,16 @@ class Results:
         self._repeat = repeat
         self._remarks = remarks
         self._records: list[TestRecord] = []
+        self._properties: dict[str, list[tuple[str, str]]] = {}
+        self._said: set[str] = set()
 
     def pytest_report_header(self) -> str:
         """Say in one line what this campaign is."""
         setup, settings = self._setup, self._setup.settings
         names = list(settings.swept) + [mode.spec for mode in settings.random]
-        parts = [f"faultinject: {', '.join(names)}", f"isolation {setup.isolation}"]
+        repeats = self._repeat.is_on  # with the options that each trial was found with
+        what = self._repeat.headline() if repeats else ", ".join(names)
+        parts = [f"faultinject: {what}", f"isolation {setup.isolation}"]
         if setup.jobs > 1:
             parts.append(f"{setup.jobs} jobs")
         if setup.shows_seed:
@@ -54,7 +64,7 @@ class Results:
             parts.append(f"shard {settings.shard.index}/{settings.shard.count}")
         if setup.token is not None:
             parts.append("one trial replayed")
-        if setup.last_bad:
+        if setup.last_bad and not repeats:
             parts.append(self._repeat.headline())
         return "; ".join(parts)
 
@@ -65,14 +75,19 @@ class Results:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record that a report carries, and draw its failure here."""
+        if report.when == "teardown" and report.nodeid in self._properties:
+            # Only here: a JUnit file takes them from the last report of a test.
+            report.user_properties += self._properties.pop(report.nodeid)
         record = record_of(report)
         if record is None:
             return
+        record.notes = self._not_said(record.notes)
         if record.bad:
             # A report that came from another process has lost everything but text.
             report.longrepr = SweepRepr(record, self._config)
         if not hasattr(self._config, "workerinput"):
             self._records.append(record)
+            self._properties[record.nodeid] = properties_of(record)
             for trial in record.trials:  # what another process marked, this one has not met
                 self._setup.known.mark_trial(trial)
 
@@ -96,9 +111,21 @@ class Results:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the section at the end."""
         if not hasattr(self._config, "workerinput"):
-            write_summary(
-                terminalreporter, self._records, self._setup, self._remarks, self._written
-            )
+            # What is repeated is repeated in the test that it was bad in.
+            setup = replace(self._setup, per="test") if self._repeat.is_on else self._setup
+            write_summary(terminalreporter, self._records, setup, self._remarks, self._written)
+            for line in self._for_github:
+                terminalreporter.write_line(line)
+
+    def _not_said(self, notes: list[str]) -> list[str]:
+        """Leave out what another worker of pytest-xdist has said of the whole run."""
+        kept = []
+        for note in notes:
+            about = next((words for words in ONCE_A_RUN if note.startswith(words)), "")
+            if about not in self._said or not about:
+                kept.append(note)
+            self._said.add(about)
+        return kept
 
     def _is_whole(self, record: TestRecord) -> bool:
         """Say whether every trial of a test was run, so that what did not come up is mended."""
@@ -106,18 +133,24 @@ class Results:
         whole &= not record.elsewhere and not self._repeat.is_on
         return whole and record.baseline == "passed"
 
+    def _remember(self) -> None:
+        """Write down what the next run has to know."""
+        setup = self._setup
+        repeated, sharded = self._repeat.is_on, setup.settings.shard is not None
+        save_last_bad(self._config, self._records, repeated=repeated, sharded=sharded)
+        if setup.budget is not None:
+            save_history(self._config, self._records)
+
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """Write the files that were asked for."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the files that were asked for, and hold the threshold against the result."""
         self._written: list[str] = []
+        self._for_github: list[str] = []
         if hasattr(self._config, "workerinput"):
             return
-        save_last_bad(self._config, self._records, repeated=self._repeat.is_on)
-        if self._setup.budget is not None:
-            save_history(self._config, self._records)
-        for path in self._setup.json_paths:
-            write_json(path, self._records, version=faultinject.__version__)
-            self._written.append(f"report written to {path}")
+        if self._setup.token is None:  # one trial says nothing about the rest of its test
+            self._remember()
+        self._report(session)
         if self._setup.update_known and self._setup.known_path is not None:
             trials = [
                 trial
@@ -131,3 +164,34 @@ class Results:
             self._written.append(
                 f"{plural(count, 'known problem')} written to {self._setup.known_path}"
             )
+
+    def _report(self, session: pytest.Session) -> None:
+        """Write the reports; what could not be written, or reached too little, fails the run."""
+        reports = self._setup.reports
+        document = as_json(
+            self._records,
+            version=faultinject.__version__,
+            error_paths=self._error_paths(),
+            root=self._config.rootpath,
+        )
+        if reports.term:
+            quiet = self._config.get_verbosity() < 0
+            self._written += reports.table(document, short=quiet)
+        lines, complete = reports.write(document, self._config.rootpath)
+        self._written += lines
+        self._for_github = reports.tell_github(document, self._config)
+        shortfall = reports.shortfall(document)
+        if shortfall is not None:
+            self._written.append(shortfall)
+        passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if passed and (shortfall is not None or not complete):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _error_paths(self) -> dict[str, Any] | None:
+        """Give what was observed of the error paths, as the JSON report has it."""
+        observed: ErrorPaths | None = self._config.pluginmanager.getplugin(
+            "faultinject-error-paths"
+        )
+        if observed is None or not self._setup.reports.wants_paths:
+            return None
+        return observed.report(self._records)

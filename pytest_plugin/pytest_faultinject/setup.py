@@ -29,6 +29,7 @@ from faultinject.campaign.site import Identity
 from faultinject.errors import FaultInjectError
 from pytest_faultinject.options import OPTIONS, read_text, read_value, refusal
 from pytest_faultinject.own_code import foreign_code, own_code
+from pytest_faultinject.reports import Reports
 
 PHASES = ("call", "setup", "teardown")
 
@@ -40,19 +41,20 @@ class Setup:
     Attributes:
         settings: how each test is swept, before its own mark.
         phases: the phases in which calls fail.
-        isolation: ``fork`` or ``none``.
+        isolation: ``fork``, ``spawn`` or ``none``.
         jobs: trials at once.
         token: the one trial to replay, or None.
         known: the known problems.
         known_path: their file, or None.
         update_known: write that file anew at the end.
-        json_paths: where the JSON report goes.
-        term: whether there is a section at the end.
+        reports: where results go, and how many error paths must be reached.
         shows_seed: whether trials are random, so that their seed matters.
         forks_after_fixtures: whether function-scoped fixtures are set up once.
         per: ``test``, or ``suite``: each call site is tried in one test.
         budget: seconds for all trials, or None.
         last_bad: run only what was bad last time.
+        avoids_threads: spawn instead of fork where threads of the tests run.
+        merges_coverage: lines that ran under injection count in the user's coverage.
     """
 
     settings: Settings
@@ -63,13 +65,14 @@ class Setup:
     known: KnownProblems
     known_path: Path | None
     update_known: bool
-    json_paths: tuple[Path, ...]
-    term: bool
+    reports: Reports
     shows_seed: bool
     forks_after_fixtures: bool
     per: str = "test"
     budget: float | None = None
     last_bad: bool = False
+    avoids_threads: bool = False
+    merges_coverage: bool = False
 
     def for_items(self, config: pytest.Config, items: Sequence[pytest.Item]) -> Setup:
         """Give the same, once it is known which files hold tests."""
@@ -99,6 +102,7 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
     for option in OPTIONS:
         values[option.stem], names[option.stem] = read_value(config, option.stem)
     if values["replay"] is not None:
+        _refuse_two_selections(values, names)
         token = parse_token(values["replay"], option=names["replay"])
     if token is not None:
         _apply_token(values, names, token)
@@ -138,12 +142,18 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
         if token is not None
         else _token_options(values, settings.oracles) | _carried_code(config, settings),
     )
-    _require_cache(config, values, names)
+    if token is None:
+        _require_cache(config, values, names)
     known_path, known = _known(config, values, names)
     if token is not None:
         # Somebody wants to see this trial, and the file is about whole campaigns.
         known_path, known, values["update-known"] = None, KnownProblems(), False
-    json_paths, term = _reports(config, values["report"] or ["term"], names["report"])
+    reports = Reports.parse(
+        values["report"] or ["term"],
+        fail_under=values["fail-under"],
+        where=names["report"],
+        place=lambda text, where: _path(config, text, where),
+    )
     return Setup(
         settings,
         phases,
@@ -153,13 +163,14 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
         known,
         known_path,
         bool(values["update-known"]),
-        json_paths,
-        term,
+        reports,
         bool(choice.random),
         _forks_after_fixtures(values, names, isolation, phases),
         values["per"],
         values["budget"],
         bool(values["last-bad"]) and token is None,
+        isolation == "fork" and values["isolation"] == "auto",
+        values["cov"] == "merge",
     )
 
 
@@ -243,12 +254,22 @@ def _phases(text: str, where: str) -> frozenset[str]:
     return frozenset(phases)
 
 
+def _refuse_two_selections(values: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """Refuse a token beside the list of last time, where both were typed."""
+    if values["last-bad"] and names["last-bad"].startswith("--"):
+        raise pytest.UsageError(
+            f"{names['last-bad']} and {names['replay']}: each says which trials run. Give one."
+        )
+
+
 def _forks_after_fixtures(
     values: Mapping[str, Any], names: Mapping[str, str], isolation: str, phases: frozenset[str]
 ) -> bool:
     if values["fork-after"] != "fixtures":
         return False
     where = names["fork-after"]
+    if isolation != "fork" and where == names["replay"]:
+        return False  # a token says how it was found; where it is run again is the user's
     if isolation != "fork":
         raise refusal(where, "fixtures", f"session: with isolation {isolation} nothing is forked")
     if "setup" in phases:
@@ -309,22 +330,6 @@ def _require_cache(
                 f"{names[stem]}: what earlier runs did is kept in pytest's cache, and there is "
                 "none. Leave out -p no:cacheprovider."
             )
-
-
-def _reports(config: pytest.Config, texts: list[str], where: str) -> tuple[tuple[Path, ...], bool]:
-    paths: list[Path] = []
-    term = False
-    for text in texts:
-        kind, colon, rest = text.partition(":")
-        if text == "term":
-            term = True
-        elif kind == "json" and colon and rest:
-            path = _path(config, rest, where)
-            _require_folder(path, where)
-            paths.append(path)
-        else:
-            raise refusal(where, text, "term or json:FILE")
-    return tuple(paths), term
 
 
 def _path(config: pytest.Config, text: str, where: str) -> Path:

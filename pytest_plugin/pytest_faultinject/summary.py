@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from faultinject.campaign.outcome import Outcome
-from faultinject.campaign.record import TestRecord, TrialRecord, count_outcomes
+from faultinject.campaign.record import (
+    TestRecord,
+    TrialRecord,
+    count_outcomes,
+    say_defects,
+)
 from pytest_faultinject.setup import Setup
 from pytest_faultinject.shares import count_sites, write_shares
 from pytest_faultinject.words import colours_of, place_of, plural, replay_line, typed_node_id
@@ -22,11 +27,11 @@ def write_summary(
 ) -> None:
     """Write the section, as long as the verbosity allows."""
     quiet = tr.config.get_verbosity() < 0
-    if not setup.term and not written:
+    if not setup.reports.term and not written:
         return
     if not quiet:
         tr.section("fault injection", "=")
-    if setup.term:
+    if setup.reports.term:
         if tr.config.get_verbosity() >= 1 or setup.token is not None:
             _write_trials(tr, records)
         elif tr.config.getoption("tbstyle", "auto") == "no":
@@ -55,6 +60,8 @@ def _write_totals(tr: pytest.TerminalReporter, records: list[TestRecord], setup:
             tr.write(f"{counts[outcome]} {outcome.value}", **_markup(outcome))
             separator = ", "
     tr.line("")
+    for line in say_defects(trial.interpreter for record in records for trial in record.trials):
+        tr.write_line(line)
 
 
 def _write_trials(tr: pytest.TerminalReporter, records: list[TestRecord]) -> None:
@@ -82,6 +89,7 @@ def _write_bad(tr: pytest.TerminalReporter, records: list[TestRecord]) -> None:
 def _headline(trial: TrialRecord) -> str:
     hit = f", hit {trial.hit}" if trial.hit > 1 else ""
     known = " (known)" if trial.known else ""
+    known += f" (CPython: {trial.interpreter})" if trial.interpreter else ""
     reason = _reason(trial)
     tail = f": {reason}" if reason else ""
     return f"{trial.capability} at {place_of(trial)}{hit}{known}{tail}"

@@ -144,11 +144,11 @@ def test_each_call_site_is_tried_once_in_the_quickest_test_that_reaches_it() -> 
     assert suite.assignment.untried() == 0
 
 
-def test_less_than_a_millisecond_does_not_make_a_test_the_quicker_one() -> None:
-    suite = Suite({"first": (0.0109, "a"), "second": (0.0101, "a"), "third": (0.0099, "a b")})
+def test_a_test_that_is_hardly_quicker_is_not_the_quicker_one() -> None:
+    about_the_same = {"first": (0.0109, "a"), "second": (0.0102, "a"), "third": (0.0008, "b")}
 
-    assert suite.run() == {"third": ["a", "b"]}
-    assert Suite({"first": (0.0109, "a"), "second": (0.0101, "a")}).run() == {"first": ["a"]}
+    assert Suite(about_the_same).run() == {"first": ["a"], "third": ["b"]}
+    assert Suite({**about_the_same, "third": (0.005, "a b")}).run() == {"third": ["a", "b"]}
 
 
 def test_the_last_hit_is_another_aim_than_the_first_whatever_its_number() -> None:
@@ -321,6 +321,32 @@ def test_a_trial_that_takes_longer_than_thought_leaves_time_for_what_is_more_urg
 
     assert tried["two"] + tried["three"] == ["i", "j", "k"]
     assert len(tried["one"]) <= 2  # the first one showed what they take
+
+
+def test_a_machine_that_is_slower_than_last_time_still_gets_on() -> None:
+    retried, new = [f"a{n}" for n in range(40)], [f"b{n}" for n in range(10)]
+    tests = {"one": (0.0, " ".join(retried)), "two": (0.0, " ".join(new))}
+    history = History()
+    quick = [aim(name).content() for name in retried]
+    history.add_run([TestRecord("one", tried=quick, spent=10.0, guessed=40 * OVERHEAD)])
+    suite = Suite(tests, per="test", seconds=20.0, history=history)  # then 0.25 s, now 1 s
+
+    tried = suite.run()
+
+    assert len(tried["two"]) >= 9
+
+
+def test_of_what_was_never_tried_the_quickest_comes_first() -> None:
+    suite = Suite({"slow": (9.0, "a b"), "quick": (0.0, "c d")}, seconds=3.0, pace=1.0 / OVERHEAD)
+
+    assert suite.run() == {"quick": ["c", "d"]}
+    assert suite.records["slow"].over_budget == 2
+
+
+def test_a_trial_that_takes_longer_than_the_whole_budget_is_tried_alone() -> None:
+    suite = Suite({"slow": (9.0, "a b"), "slower": (9.1, "c")}, seconds=0.5, pace=1.0)
+
+    assert suite.run() == {"slow": ["a"]}
 
 
 def test_of_several_tests_the_one_comes_first_that_tried_it_longest_ago() -> None:

@@ -506,21 +506,33 @@ def test_without_isolation_an_error_of_a_task_itself_is_the_callers() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "jobs", "chosen"),
-    [("auto", 1, "fork"), ("auto", 4, "fork"), ("fork", 4, "fork"), ("none", 1, "none")],
+    [
+        ("auto", 1, "fork"),
+        ("auto", 4, "fork"),
+        ("fork", 4, "fork"),
+        ("spawn", 4, "spawn"),
+        ("none", 1, "none"),
+    ],
 )
 def test_auto_is_what_the_machine_can_do(kind: str, jobs: int, chosen: str) -> None:
     assert choose(kind, jobs=jobs) == chosen
 
 
-@pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_auto_is_none_where_a_fork_is_not_safe(
-    monkeypatch: pytest.MonkeyPatch, platform: str
+def test_auto_is_a_worker_where_a_fork_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    assert choose("auto") == "spawn"
+
+
+def test_auto_is_none_where_there_is_neither_fork_nor_worker(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    if platform == "win32":
-        monkeypatch.delattr(os, "fork")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(os, "fork")
 
     assert choose("auto") == "none"
+    with pytest.raises(UsageError, match="not built for this platform"):
+        choose("spawn")
 
 
 def test_fork_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,7 +542,7 @@ def test_fork_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
         choose("fork")
 
 
-@pytest.mark.parametrize("kind", ["", "spawn", "Fork", "process", None, 1])
+@pytest.mark.parametrize("kind", ["", "thread", "Fork", "process", None, 1])
 def test_another_kind_of_isolation_is_refused(kind: object) -> None:
     with pytest.raises(UsageError, match=r"not a kind of isolation.*\(isolation\).*auto, fork"):
         choose(kind)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import faultinject as fi
-from faultinject.campaign import child, isolation, reaper
+from faultinject.campaign import child, processes, reaper
 from faultinject.campaign.isolation import Ended, Fork, Mark, Task
 
 pytestmark = pytest.mark.skipif(
@@ -277,7 +277,7 @@ def without_label(monkeypatch: pytest.MonkeyPatch) -> None:
         def next(self) -> int:
             return 0
 
-    monkeypatch.setattr(isolation._Campaign.current(), "labels", NoLabels())
+    monkeypatch.setattr(processes.Campaign.current(), "labels", NoLabels())
 
 
 @pytest.mark.usefixtures("without_label")

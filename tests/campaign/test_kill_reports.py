@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 import faultinject as fi
-from faultinject.campaign import isolation, limits
+from faultinject.campaign import limits, processes
 from faultinject.campaign.isolation import Fork, Mark
 from faultinject.campaign.record import TrialRecord
 
@@ -103,7 +103,7 @@ def test_the_phase_in_which_it_died_comes_home(phase: str) -> None:
     (ended,) = Fork().run([task], timeout=30.0)
 
     assert ended.phase == phase
-    assert isolation._PHASES[phase] in ended.status
+    assert processes.PHASES[phase] in ended.status
 
 
 def test_warnings_of_a_trial_that_lives_on_are_told_as_well() -> None:
@@ -119,9 +119,9 @@ def test_a_child_that_the_kernel_ended_for_lack_of_memory_is_told_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kills = iter([7, 7, 8])
-    campaign = isolation._Campaign.current()
+    campaign = processes.Campaign.current()
     monkeypatch.setattr(campaign, "_kernel_kills", 7)
-    monkeypatch.setattr(isolation, "kernel_kills", lambda: next(kills))
+    monkeypatch.setattr(processes, "kernel_kills", lambda: next(kills))
 
     def task(mark: Mark) -> NoReturn:
         mark("body")

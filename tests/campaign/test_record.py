@@ -4,7 +4,12 @@ import json
 from dataclasses import replace
 
 from faultinject.campaign.outcome import Outcome, Verdict
-from faultinject.campaign.record import TestRecord, TrialRecord, count_outcomes
+from faultinject.campaign.record import (
+    TestRecord,
+    TrialRecord,
+    count_outcomes,
+    say_defects,
+)
 
 TRIAL = TrialRecord(
     "failslab",
@@ -23,7 +28,7 @@ TRIAL = TrialRecord(
 )
 
 
-def with_outcome(outcome: Outcome, **known: bool) -> TrialRecord:
+def with_outcome(outcome: Outcome, **known: bool | str) -> TrialRecord:
     return replace(TRIAL, outcome=outcome, **known)  # type: ignore[arg-type]
 
 
@@ -44,6 +49,8 @@ def test_a_trial_is_spelled_as_the_schema_says() -> None:
         "error": "MemoryError",
         "leaks": ["kmalloc of 64 bytes, allocated at examples/ring.py:39 in Ring.open"],
         "details": ["invariant broken: KeyError"],
+        "traceback": "a traceback",
+        "caught": None,
         "replay": TRIAL.replay,
         "duration": 0.004123,
     }
@@ -60,6 +67,22 @@ def test_a_known_problem_is_bad_for_the_reader_and_fails_no_run() -> None:
 
     assert (known.verdict, known.bad) == (Verdict.BAD, False)
     assert (TRIAL.verdict, TRIAL.bad) == (Verdict.BAD, True)
+
+
+def test_a_defect_of_the_interpreter_is_named_and_fails_no_run() -> None:
+    met = with_outcome(Outcome.CRASHED, interpreter="gh-152107")
+
+    assert (met.verdict, met.bad) == (Verdict.BAD, False)
+    assert met.as_json()["interpreter"] == "gh-152107"
+
+
+def test_defects_of_the_interpreter_are_counted_in_one_sentence() -> None:
+    one = "1 trial met a defect of CPython itself (gh-1) and did not fail the run"
+    three = "3 trials met a defect of CPython itself (gh-1: 2, gh-2: 1) and did not fail the run"
+
+    assert say_defects(["", None]) == []
+    assert say_defects(["gh-1", ""]) == [one]
+    assert say_defects(["gh-2", "gh-1", "gh-1"]) == [three]
 
 
 def test_strict_is_a_property_of_the_trial() -> None:

@@ -80,6 +80,7 @@ def test_the_summary_counts_each_outcome_and_what_fails_the_run(
         "not_run": 3,
         "bad": 6,
         "known": 1,
+        "interpreter": 0,
         **counts,
     }
 
@@ -161,7 +162,7 @@ def test_a_report_is_written_whole_and_read_back(
     path.write_text("an older report")
     every_outcome[0].trials[0].error = "ValueError: ä \udc80"
 
-    write_json(path, every_outcome, version="0.1.0")
+    write_json(path, as_json(every_outcome, version="0.1.0"))
 
     with path.open(encoding="utf-8") as stream:
         again = read_report(stream, "report.json")
@@ -249,3 +250,18 @@ def test_the_text_has_every_bad_trial_and_how_to_repeat_it(
     assert text.splitlines()[-1].startswith(
         "2 tests, 10 call sites, 11 trials: 1 recovered, 1 propagated, 1 failed"
     )
+
+
+def test_a_defect_of_the_interpreter_is_told_in_a_line_of_its_own() -> None:
+    met = trial(Outcome.CRASHED)
+    met.interpreter = "gh-152107"
+    report = as_json([TestRecord("t.py::test_it", sites=1, trials=[met])], version="0.1.0")
+
+    validate(report)
+    assert (report["summary"]["bad"], report["summary"]["interpreter"]) == (0, 1)
+    assert as_text(report).splitlines() == [
+        "1 test, 1 call site, 1 trial: 1 crashed",
+        "1 trial met a defect of CPython itself (gh-152107) and did not fail the run",
+    ]
+    assert "CRASHED" in as_text(report, everything=True)
+    assert "(CPython: gh-152107)" in as_text(report, everything=True)

@@ -7,6 +7,8 @@ import pytest
 
 import faultinject as fi
 from faultinject.campaign.armable import Armable
+from faultinject.campaign.assignment import Assignment
+from faultinject.campaign.budget import Budget, guess
 from faultinject.campaign.evidence import RunResult
 from faultinject.campaign.functions import Functions
 from faultinject.campaign.isolation import Fork, Here, Isolation
@@ -191,3 +193,17 @@ def test_a_trial_can_be_run_here_for_a_debugger() -> None:
 
     # The census twice, then the trial, in this very process.
     assert got == [True, True, False]
+
+
+def test_what_trials_take_is_foreseen_and_measured_by_the_same_clean_run() -> None:
+    turn = Assignment("test", budget=Budget(600.0)).turn("test_loop")
+    subject, settings = Functions(loop, None, None), Settings({"failslab": {}})
+    timed = Sweeper(subject, settings, Here(), name="test_loop", turn=turn)
+
+    foreseen = timed.foresee(clean_seconds=0.25)
+    record = timed.sweep(clean_seconds=0.25)
+
+    assert foreseen is not None
+    assert len(record.trials) == len(foreseen.aims) == 2
+    assert record.guessed == 2 * guess(foreseen.seconds)
+    assert 0 < record.spent < 600

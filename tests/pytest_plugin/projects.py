@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import pytest_faultinject.campaign  # noqa: F401 - else each run here would load it anew
+import pytest_faultinject.campaign
+import pytest_faultinject.error_paths  # noqa: F401 - coverage.py cannot be loaded anew
 from campaigns import REPORT, Campaign, campaign_of
 
 # The environment in which pytest loads no other plugin, and what else would change its lines.

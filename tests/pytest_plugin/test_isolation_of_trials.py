@@ -153,8 +153,9 @@ def test_without_isolation_ctrl_c_ends_the_run_and_not_just_a_trial(
 
 
 @pytest.mark.parametrize("how", ["os._exit(0)", "os.kill(os.getpid(), 11)", "time.sleep(3600)"])
+@pytest.mark.parametrize("isolation", ["fork", "spawn"])
 def test_what_a_trial_that_dies_has_printed_logged_and_warned_of_comes_home(
-    pytester: pytest.Pytester, how: str
+    pytester: pytest.Pytester, how: str, isolation: str
 ) -> None:
     pytester.makepyfile(
         test_it=f"""
@@ -180,19 +181,20 @@ def test_what_a_trial_that_dies_has_printed_logged_and_warned_of_comes_home(
         """
     )
 
-    campaign = run_apart(pytester, SLAB, "--fail-alloc-timeout=0.5")
+    where = f"--fail-alloc-isolation={isolation}"
+    campaign = run_apart(pytester, SLAB, "--fail-alloc-timeout=0.5", where)
 
     (trial,) = campaign.tests["test_it.py::test_it"]["trials"]
     assert trial["outcome"] == ("hung" if "sleep" in how else "crashed")
-    assert [line.partition(" (")[0] for line in trial["details"]] == [
-        "warning: RuntimeWarning: just now"
-    ]
+    warned = [line for line in trial["details"] if line.startswith("warning: ")]
+    assert [line.partition(" (")[0] for line in warned] == ["warning: RuntimeWarning: just now"]
     assert "out of memory" in campaign.text
     assert "no memory: 64 bytes" in campaign.text
 
 
+@pytest.mark.parametrize("isolation", ["fork", "spawn"])
 def test_a_memory_limit_is_met_by_the_test_as_a_real_memory_error(
-    pytester: pytest.Pytester,
+    pytester: pytest.Pytester, isolation: str
 ) -> None:
     pytester.makepyfile(
         test_it="""
@@ -221,7 +223,8 @@ def test_a_memory_limit_is_met_by_the_test_as_a_real_memory_error(
         """
     )
 
-    campaign = run_apart(pytester, SLAB, "--fail-alloc-memory=64M")
+    where = f"--fail-alloc-isolation={isolation}"
+    campaign = run_apart(pytester, SLAB, "--fail-alloc-memory=64M", where)
 
     assert campaign.outcomes("test_it.py::test_fills") == ["propagated"]
     assert campaign.outcomes("test_it.py::test_copes") == ["recovered"]

@@ -208,6 +208,19 @@ CASES: dict[str, Case] = {
         beside={"spec": ["failslab"], "known": "known.txt"},
         test=BUG,
     ),
+    "fail-under": Case(
+        50,
+        lambda campaign, folder: (
+            campaign.result.ret == 1 and "reached (0 of 2), 50% are required" in campaign.text
+        ),
+        other=0,
+        beside={"spec": ["fail_page_alloc:require=pool"]},
+    ),
+    "cov": Case(
+        "merge",
+        lambda campaign, folder: "nothing to merge with" in campaign.text,
+        other="off",
+    ),
 }
 
 

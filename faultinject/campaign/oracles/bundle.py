@@ -56,6 +56,17 @@ class Bundle:
         if "locks" in self.chosen:
             self._locks.look(gc.get_objects())
 
+    def settle(self) -> None:
+        """Do as `look_ahead`, for runs in this process that shall be like those in a fork.
+
+        What there is now is frozen, so that collections do not look at it again.
+        """
+        gc.unfreeze()
+        gc.collect()
+        self.look_ahead()
+        self._locks.settle()
+        gc.freeze()
+
     @contextmanager
     def watching(self) -> Iterator[Watched]:
         """Look at the process as it is now, and at what a run within the block does."""

@@ -42,6 +42,10 @@ class KnownLocks:
         self._items = [item for item in alive if type(item) in kinds]
         self._process = os.getpid()
 
+    def settle(self) -> None:
+        """Let later runs in this process find them as a fork of it would."""
+        self._process = 0
+
     @property
     def are_inherited(self) -> bool:
         """Whether they were looked up before this process was forked."""

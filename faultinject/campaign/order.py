@@ -1,0 +1,68 @@
+"""Orders: a task as plain values, for a worker that is no fork and shares no memory.
+
+Lives here: `Order`, and `Errand`, a task that can be told to such a worker. Not here:
+who carries it out (`faultinject.campaign.sweeper`), how it gets there (``.spawn``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from faultinject.campaign.child import Mark
+from faultinject.campaign.site import Site
+from faultinject.campaign.strike import PlannedFault
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One thing to do with a subject: take its census, or try one fault.
+
+    Attributes:
+        token: the trial's; "" for the census.
+        fault: the planned fault; None for the census, and for a random trial.
+        baseline: what the census found, for a trial: the plain values of a `Baseline`.
+    """
+
+    token: str = ""
+    fault: PlannedFault | None = None
+    baseline: dict[str, Any] | None = None
+
+    def as_plain(self) -> dict[str, Any]:
+        """Give plain values for JSON."""
+        fault = self.fault
+        return {
+            "token": self.token,
+            "fault": fault
+            and [
+                fault.capability,
+                list(astuple(fault.site)),
+                fault.hit,
+                fault.persistent,
+                sorted(fault.instructions),
+            ],
+            "baseline": self.baseline,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Order:
+        """Rebuild what `as_plain` gave."""
+        fault = None
+        if plain["fault"] is not None:
+            capability, site, hit, persistent, instructions = plain["fault"]
+            places = frozenset((code, at) for code, at in instructions)
+            fault = PlannedFault(capability, Site(*site), hit, persistent, places)
+        return cls(plain["token"], fault, plain["baseline"])
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A task, and the same as an order."""
+
+    task: Callable[[Mark], dict[str, Any]]
+    order: Order
+
+    def __call__(self, mark: Mark) -> dict[str, Any]:
+        """Do it in this process."""
+        return self.task(mark)

@@ -1,0 +1,387 @@
+"""Defects of CPython: each row of the table is met for real, and nobody else is let off.
+
+A row that this version of the interpreter does not have is skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import gc
+import io
+import os
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import pytest
+
+import faultinject as fi
+from faultinject.campaign import allocations, sweeper
+from faultinject.campaign.c_stacks import Frame, Stack, in_a_line, read_stack
+from faultinject.campaign.evidence import Evidence
+from faultinject.campaign.interpreter_defects import KNOWN, Defect, recognise
+from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.record import TrialRecord
+from faultinject.campaign.sweep import SweepReport
+from faultinject.native import call_sites_unavailable
+
+pytestmark = pytest.mark.skipif(
+    call_sites_unavailable() is not None, reason=f"no call sites: {call_sites_unavailable()}"
+)
+
+VERSION = sys.version_info[:2]
+
+T = TypeVar("T")
+ELEMENT = ET.Element("a")
+
+
+def iterate_items() -> None:
+    for _ in {"a": 1}.items():
+        pass
+
+
+def set_defaults() -> None:
+    numbers: dict[int, int] = {}
+    for number in range(20):
+        numbers.setdefault(number, number)
+
+
+def make_an_alias() -> object:
+    return list[T][int]
+
+
+def iterate_an_element() -> None:
+    bytes([255] * 47)  # what is released here is what the iterator is made of, unfilled
+    list(ELEMENT.iter())
+
+
+def compile_a_line() -> None:
+    compile("x = f'{y}'", "<line>", "exec")
+
+
+def compile_a_name() -> None:
+    try:  # noqa: SIM105 - suppress() would ask for memory as well
+        compile("y", "<line>", "eval")
+    except MemoryError:
+        pass
+
+
+def use_memory() -> None:
+    """Use what was released twice, with nothing armed."""
+    for _ in range(30):
+        compile("x = [y for y in z if y]", "<line>", "exec")
+    made = [[(number, str(number)) for number in range(100)] for _ in range(30)]
+    made.clear()
+    gc.collect()
+
+
+def import_what_is_missing() -> None:
+    try:  # noqa: SIM105 - suppress() would ask for memory as well
+        from os import nothing_of_the_kind  # type: ignore[attr-defined]  # noqa: F401
+    except ImportError:
+        pass
+
+
+def write_rows() -> None:
+    csv.writer(io.StringIO())
+
+
+def descend(depth: int) -> int:
+    return descend(depth - 1) if depth else 0
+
+
+def go_deep() -> None:
+    descend(700)
+
+
+def make_functions() -> None:
+    def make() -> Callable[[int], list[int]]:
+        return lambda number: [number]
+
+    try:  # noqa: SIM105 - suppress() would ask for memory as well
+        make()
+    except MemoryError:
+        pass
+    for _ in range(20):
+        make()(1)
+
+
+def look_up(numbers: dict[str, int]) -> int:
+    return numbers["missing"]
+
+
+def handle_an_error() -> None:
+    try:  # noqa: SIM105 - suppress() would ask for memory as well
+        look_up({})
+    except KeyError:
+        pass
+
+
+@dataclass
+class Case:
+    """What meets a defect: a body, and how it is swept."""
+
+    body: Callable[[], object]
+    spec: str = "fail_pymem"
+    check: Callable[[], object] | None = None
+    vetoed: bool = False  # nothing would fail there, but for the test
+
+
+CASES = {
+    "gh-152107": Case(iterate_items),
+    "gh-109700": Case(set_defaults),
+    "gh-121660": Case(make_an_alias),
+    "gh-150146": Case(make_an_alias),
+    "gh-148731": Case(iterate_an_element),
+    "gh-151112": Case(compile_a_name, check=use_memory),
+    "gh-151763": Case(compile_a_line),
+    "gh-151968": Case(compile_a_line),
+    "bpo-29849": Case(import_what_is_missing),
+    "unreported, csv": Case(write_rows),
+    "unreported, data stack": Case(go_deep, "fail_pymem:profile=pages"),
+    "gh-122752": Case(make_functions, vetoed=True),
+    "gh-151763, vetoed": Case(handle_an_error, vetoed=True),
+}
+
+
+def name_of(defect: Defect) -> str:
+    vetoed = "_PyFrame_New_NoTrack" in defect.fault
+    return f"{defect.reference}, vetoed" if vetoed else defect.reference
+
+
+class UnvetoedCensus(allocations.NativeCensus):
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, veto=(), **settings)
+
+
+class UnvetoedStrike(allocations.NativeStrike):
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, veto=(), **settings)
+
+
+Judged = list[tuple[Evidence, TrialRecord]]
+
+# The trials of a body are the same for every row that it meets.
+SWEPT: dict[str, tuple[SweepReport, Judged]] = {}
+
+
+def sweep(case: Case, patch: pytest.MonkeyPatch) -> tuple[SweepReport, Judged]:
+    """Fail each request of a body once; give the bad trials with their evidence as well."""
+    name = case.body.__name__
+    if name in SWEPT:
+        return SWEPT[name]
+    judged: Judged = []
+    in_c = sweeper.Sweeper._in_c
+
+    def looking_on(self: sweeper.Sweeper, evidence: Evidence, trial: TrialRecord) -> list[str]:
+        judged.append((evidence, trial))
+        return in_c(self, evidence, trial)
+
+    patch.setattr(sweeper.Sweeper, "_in_c", looking_on)
+    if case.vetoed:
+        patch.setattr(allocations, "NativeCensus", UnvetoedCensus)
+        patch.setattr(allocations, "NativeStrike", UnvetoedStrike)
+    case.body()  # what it asks for once and for all is there already
+    report = fi.sweep(
+        case.body,
+        check=case.check,
+        capabilities=case.spec,
+        source=__file__,
+        hits="all",
+        oracles="none",
+        isolation="fork",
+    )
+    SWEPT[name] = report, judged
+    return report, judged
+
+
+@pytest.mark.parametrize("defect", KNOWN, ids=lambda row: f"{name_of(row)} {row.sentence[:30]}")
+def test_the_defect_is_met_and_fails_no_run(
+    defect: Defect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if VERSION not in defect.versions:
+        pytest.skip(f"CPython {VERSION[0]}.{VERSION[1]} does not have this defect")
+
+    report, _ = sweep(CASES[name_of(defect)], monkeypatch)
+
+    met = [trial for trial in report.trials if trial.interpreter == defect.reference]
+    assert any(defect.sentence in trial.details[0] for trial in met)
+    assert {trial.outcome for trial in met} <= {Outcome.CRASHED, Outcome.FAILED}
+    assert report.bad == []
+    (line,) = (line for line in str(report).splitlines() if "of CPython itself" in line)
+    assert defect.reference in line
+
+
+def test_every_case_belongs_to_a_row() -> None:
+    assert {name_of(defect) for defect in KNOWN} == set(CASES)
+
+
+def crash() -> None:
+    try:
+        bytes(1000)
+    except MemoryError:
+        ctypes.string_at(0)
+
+
+def test_a_crash_that_nobody_knows_is_bad_and_told_with_both_stacks() -> None:
+    report = fi.sweep(
+        crash, capabilities="fail_pymem:min_size=1000", source=__file__, isolation="fork"
+    )
+
+    (trial,) = report.bad
+    assert (trial.outcome, trial.interpreter) == (Outcome.CRASHED, "")
+    of_crash, of_fault = trial.details
+    assert of_crash.startswith("C stack of the crash: ")
+    assert " < string_at < " in of_crash
+    assert of_fault.startswith("C stack of the fault: ")
+    assert of_fault.endswith("_PyEval_EvalFrameDefault")
+    assert "_hook" not in of_fault
+    assert "in crash" in trial.text
+    assert "faultinject: " not in trial.text
+
+
+def test_a_crash_without_a_fault_of_its_own_has_one_stack() -> None:
+    def body() -> None:
+        if fi.kmalloc(64) is None:
+            ctypes.string_at(0)
+
+    report = fi.sweep(body, capabilities="failslab", isolation="fork")
+
+    (trial,) = report.bad
+    (of_crash,) = trial.details
+    assert of_crash.startswith("C stack of the crash: ")
+
+
+def answer_wrongly() -> None:
+    try:
+        compile("x = y", "<line>", "exec")
+    except (MemoryError, SystemError, SyntaxError):
+        raise KeyError("wrong") from None
+
+
+def test_a_wrong_answer_to_the_defect_is_the_users_own() -> None:
+    report = fi.sweep(
+        answer_wrongly,
+        capabilities="fail_pymem",
+        source=__file__,
+        hits="all",
+        oracles="none",
+        isolation="fork",
+    )
+
+    failed = [trial for trial in report.trials if trial.outcome is Outcome.FAILED]
+    assert failed
+    assert all(trial.bad for trial in failed)
+
+
+def leave_a_descriptor() -> None:
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    compile("y", "<line>", "eval")
+    os.close(descriptor)
+
+
+def test_what_is_left_behind_is_the_users_own_whatever_the_error_was() -> None:
+    report = fi.sweep(
+        leave_a_descriptor,
+        capabilities="fail_pymem:min_size=1000",  # the tokenizer's state, among others
+        source=__file__,
+        hits="all",
+        oracles="descriptors",
+        isolation="fork",
+    )
+
+    silent = [trial for trial in report.trials if (trial.error or "").startswith("SystemError")]
+    assert silent
+    assert {(trial.outcome, trial.bad) for trial in silent} == {(Outcome.LEAKED, True)}
+
+
+def own(*names: str) -> Stack:
+    """Give a stack of functions of the interpreter."""
+    return tuple(Frame(os.path.realpath(sys.executable), 64, name) for name in names)
+
+
+ITEMS = own("PyTuple_Pack", "dictitems_iter", "PyObject_GetIter", "_PyEval_EvalFrameDefault")
+RELEASED = own("dictiter_dealloc", "dictitems_iter", "PyObject_GetIter")
+
+
+def test_the_stacks_decide() -> None:
+    met = recognise(None, ITEMS, RELEASED, version=(3, 11))
+
+    assert met is not None
+    assert met.reference == "gh-152107"
+    assert recognise(None, ITEMS, own("somewhere"), version=(3, 11)) is None
+    assert recognise(None, own("somewhere"), RELEASED, version=(3, 11)) is None
+    assert recognise(None, (), RELEASED, version=(3, 11)) is None
+
+
+def test_a_version_without_the_defect_does_not_have_it() -> None:
+    assert recognise(None, ITEMS, RELEASED, version=(3, 99)) is None
+
+
+@pytest.mark.parametrize("on", ["the fault's stack", "the crash's stack"])
+@pytest.mark.parametrize("path", ["/site-packages/mine.so", ""], ids=["an extension", "no file"])
+def test_an_extension_on_a_stack_makes_it_the_users_own(on: str, path: str) -> None:
+    foreign = Frame(path, 64, "mine")
+    fault, crash = ITEMS, RELEASED
+    if on == "the fault's stack":
+        fault = (*fault[:2], foreign, *fault[2:])
+    else:
+        crash = (foreign, *crash)
+
+    met = recognise(None, fault, crash, version=(3, 11))
+
+    # A wrong pointer leads into no file: that may be the crash, but not the fault.
+    assert (met is not None) == (on == "the crash's stack" and not path)
+
+
+def test_a_module_of_the_standard_library_is_the_interpreters_unless_it_is_under_test() -> None:
+    import _elementtree
+
+    path = os.path.realpath(getattr(_elementtree, "__file__", None) or sys.executable)
+    fault = (Frame(path, 64, "create_elementiter"),)
+    crash = (Frame(path, 64, "elementiter_dealloc"),)
+
+    assert recognise(None, fault, crash) is not None
+    assert recognise(None, fault, crash, under_test={path}) is None
+
+
+def test_a_silent_error_may_be_an_extensions_where_one_is_under_test() -> None:
+    fault = own("_PyAST_Compile", "_PyEval_EvalFrameDefault")
+    silent = "SystemError: error return without exception set"
+    named = "SystemError: <built-in function compile> returned NULL without setting an exception"
+    foreign = "SystemError: <built-in function mine> returned NULL without setting an exception"
+
+    assert recognise(silent, fault, ()) is not None
+    assert recognise(silent, fault, (), under_test={"/mine.so"}) is None
+    assert recognise(named, fault, (), under_test={"/mine.so"}) is not None
+    assert recognise(foreign, fault, ()) is None
+
+
+def exported_only(frame: Frame) -> Frame:
+    """Take the name of a static function away, as stripping does."""
+    return frame if hasattr(ctypes.pythonapi, frame.name) else replace(frame, name="")
+
+
+@pytest.mark.parametrize("reference", ["gh-152107", "gh-121660", "gh-151112", "gh-151968"])
+def test_a_stripped_interpreter_is_known_as_well(
+    reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [defect for defect in KNOWN if defect.reference == reference]
+    if VERSION not in rows[0].versions:
+        pytest.skip(f"CPython {VERSION[0]}.{VERSION[1]} does not have this defect")
+
+    _, judged = sweep(CASES[reference], monkeypatch)
+
+    assert judged
+    for evidence, trial in judged:
+        if trial.interpreter != reference:
+            continue
+        fault, crash = (
+            tuple(exported_only(frame) for frame in read_stack(lines))
+            for lines in (evidence.fault_stack, evidence.crash_stack)
+        )
+        met = recognise(None if crash else evidence.error, fault, crash)
+        assert met is not None, (in_a_line(fault), in_a_line(crash))
