@@ -1,4 +1,4 @@
-"""The command line: ``faultinject run``, ``report`` and ``list``.
+"""The command line: ``faultinject run``, ``report``, ``explain`` and ``list``.
 
 A front-end: it translates arguments and contains no rule. ``python -m
 faultinject`` is the same.
@@ -7,12 +7,15 @@ faultinject`` is the same.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
 import runpy
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import faultinject
 from faultinject.capabilities import registry
@@ -22,22 +25,34 @@ from faultinject.capabilities.fail_pymem import NO_LIMIT
 from faultinject.engine.log import injections
 from faultinject.engine.spec import parse_knobs
 from faultinject.errors import FaultInjectError, UnavailableError, UsageError
+from faultinject.report.outputs import KINDS, Output
 
 # As argparse: the command line was wrong.
 _USAGE = 2
+# `explain` found no report.
+_NOTHING_FOUND = 1
+# `report` was told how many error paths must be reached.
+_TOO_FEW = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status.
 
-    0 is success, 2 a wrong command line; ``run`` ends as the script does.
+    0 is success, 2 a wrong command line; ``run`` ends as the script does, ``report`` with 1
+    where too few error paths were reached, ``explain`` with 1 where there is nothing to explain.
     """
+    options = _parser().parse_args(arguments)
     try:
-        options = _parser().parse_args(arguments)
         return int(options.command(options))
     except FaultInjectError as error:
         print(error, file=sys.stderr)
         return _USAGE
+    except BrokenPipeError:
+        if options.command is _run:
+            raise  # the script's own
+        # Whoever reads has read enough. Else the interpreter, too, would find nobody there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_report(commands)
+    _add_explain(commands)
     _add_list(commands)
     return parser
 
@@ -138,28 +154,184 @@ def _tell(mark: int) -> None:
 
 def _add_report(commands: _Commands) -> None:  # type: ignore[valid-type]
     report = commands.add_parser(  # type: ignore[attr-defined]
-        "report", help="show a JSON report again", allow_abbrev=False
+        "report",
+        help="show JSON reports again, or write them in another form",
+        description="Show one report, or several runs' together, and write them in other forms.",
+        allow_abbrev=False,
     )
-    report.add_argument("file", metavar="FILE.json", help="the report; - is standard input")
+    report.add_argument(
+        "files", metavar="FILE.json", nargs="+", help="a report; - is standard input"
+    )
     report.add_argument("-a", "--all", action="store_true", help="good trials as well")
+    report.add_argument(
+        "--missing", action="store_true", help="name the lines of error paths that never ran"
+    )
+    report.add_argument(
+        "--root",
+        metavar="DIR",
+        default=".",
+        help="the folder of the sources, pytest's root folder; default: this one",
+    )
+    for kind, metavar in KINDS.items():
+        report.add_argument(f"--{kind}", metavar=metavar, help=_OUTPUT_HELP[kind])
+    report.add_argument(
+        "--github",
+        action="store_true",
+        help="print annotations, and add to the summary of the job that this runs in",
+    )
+    report.add_argument(
+        "--fail-under",
+        metavar="N",
+        type=_percent,
+        help="status 1 if less than this percentage of the error paths was reached",
+    )
     report.set_defaults(command=_report)
+
+
+_OUTPUT_HELP = {
+    "json": "write one report of all",
+    "html": "write a folder of pages, one for each source file",
+    "lcov": "write the error paths in LCOV's form",
+    "cobertura": "write the error paths in Cobertura's form",
+    "sarif": "write bad trials and error paths that never ran, for code scanning",
+}
+
+
+def _percent(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 0 to 100")
+    return number
 
 
 def _report(options: argparse.Namespace) -> int:
     from faultinject.report.as_text import as_text
-    from faultinject.report.reading import read_report
+    from faultinject.report.findings import Findings
+    from faultinject.report.merge import merge
+    from faultinject.report.reading import read_report_file
+    from faultinject.report.table import shortfall
 
-    if options.file == "-":
-        document = read_report(sys.stdin, "standard input")
-    else:
-        try:
-            with open(options.file, encoding="utf-8") as stream:
-                document = read_report(stream, options.file)
-        except (OSError, UnicodeDecodeError) as error:
-            print(f"faultinject: {options.file} cannot be read: {error}", file=sys.stderr)
-            return _USAGE
-    print(as_text(document, everything=options.all))
+    given = [(kind, getattr(options, kind)) for kind in KINDS]
+    outputs = [Output(kind, Path(place)) for kind, place in given if place is not None]
+    root = Path(options.root)
+    if not root.is_dir():
+        raise UsageError("no such folder", value=options.root, where="--root", cure="Name a folder")
+    for output in outputs:
+        output.require_place()
+    document = merge([read_report_file(name) for name in options.files], options.files)
+    print(as_text(document, everything=options.all, missing=options.missing))
+    for output in outputs:
+        output.write(document, root)
+        print(f"report written to {output.path}")
+    findings = Findings.of(document)
+    if options.github:
+        from faultinject.report.github import annotate, write_summary
+
+        for line in annotate(findings):
+            print(line)
+        write_summary(findings)
+    short = shortfall(findings, options.fail_under)
+    if short is not None:
+        print(f"faultinject: {short}", file=sys.stderr)
+        return _TOO_FEW
     return 0
+
+
+def _add_explain(commands: _Commands) -> None:  # type: ignore[valid-type]
+    explain = commands.add_parser(  # type: ignore[attr-defined]
+        "explain",
+        help="say why an allocation failed, from a kernel log",
+        description="Read a kernel log (dmesg, syslog, journalctl, or pasted), and explain "
+        "each page allocation failure in it: by the watermark rule of that kernel, zone by zone.",
+        allow_abbrev=False,
+    )
+    explain.add_argument(
+        "file", metavar="FILE", nargs="?", default="-", help="the log; - is standard input"
+    )
+    explain.add_argument(
+        "--kernel", metavar="RELEASE", help="the kernel's release, such as 2.6.32 or 6.1"
+    )
+    explain.add_argument(
+        "-v", "--verbose", action="store_true", help="every step, and the free blocks"
+    )
+    explain.add_argument("--json", action="store_true", help="everything, for other programs")
+    explain.add_argument(
+        "--now",
+        action="store_true",
+        help="no log: which requests this machine would meet at once, by its /proc",
+    )
+    explain.set_defaults(command=_explain)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from faultinject.klog.as_json import as_json
+    from faultinject.klog.as_text import as_text
+    from faultinject.klog.explain import explain
+    from faultinject.klog.reading import read_reports
+    from faultinject.klog.release import parse_release
+
+    if options.kernel is not None:
+        parse_release(options.kernel, option="--kernel")
+    if options.now:
+        return _explain_now(options)
+    with _opened(options.file) as stream:
+        found = (explain(report, kernel=options.kernel) for report in read_reports(stream))
+        if options.json:
+            print(json.dumps(as_json(found), indent=2))
+            return 0
+        count = 0
+        for count, each in enumerate(found, 1):
+            if count > 1:
+                print()
+            print(as_text(each, verbose=options.verbose), end="")
+    if not count:
+        print(
+            "no report of a failed allocation in this log; there would be a line such as "
+            "'…: page allocation failure: order:4, mode:0x…'",
+            file=sys.stderr,
+        )
+    return 0 if count else _NOTHING_FOUND
+
+
+def _explain_now(options: argparse.Namespace) -> int:
+    from faultinject.klog.now import now_as_text, survey
+
+    if options.file != "-" or options.json or options.verbose:
+        raise UsageError(
+            "--now goes with --kernel only", where="explain", cure="Leave the log out, or --now"
+        )
+    try:
+        buddyinfo, zoneinfo = (
+            Path(f"/proc/{name}").read_text(encoding="ascii") for name in ("buddyinfo", "zoneinfo")
+        )
+    except OSError as error:
+        raise UnavailableError(
+            f"this machine does not tell the state of its zones: {error.strerror}",
+            value=error.filename,
+            where="explain --now",
+            cure="Run it on Linux, where /proc is mounted",
+        ) from None
+    page_kb = os.sysconf("SC_PAGE_SIZE") // 1024
+    release = options.kernel or platform.release()
+    print(f"Linux {release}: what would be met at once, without reclaiming anything")
+    print()
+    found = survey(buddyinfo, zoneinfo, release, page_kb=page_kb)
+    print(now_as_text(found, page_kb=page_kb), end="")
+    return 0
+
+
+def _opened(name: str) -> AbstractContextManager[BinaryIO]:
+    if name == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise UsageError(
+            f"the log cannot be read: {error.strerror}",
+            value=name,
+            where="explain",
+            cure="Name a file, or - for standard input",
+        ) from None
 
 
 def _add_list(commands: _Commands) -> None:  # type: ignore[valid-type]

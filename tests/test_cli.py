@@ -163,6 +163,49 @@ def test_report_refuses_what_is_no_report_and_names_the_place(text: str, said: s
     assert ran.returncode == 2
 
 
+LOG = Path(__file__).parent / "klog" / "logs" / "2.6.32.txt"
+
+
+def test_explain_says_why_each_request_of_a_log_failed() -> None:
+    text = LOG.read_text()
+
+    ran = faultinject("explain", str(LOG))
+
+    assert "page allocation failure: imap, order 4" in ran.stdout
+    assert "fragmentation" in ran.stdout
+    assert "refused: below the watermark at order 0" in ran.stdout
+    assert ran.returncode == 0
+    assert faultinject("explain", stdin=text).stdout == ran.stdout
+    assert "765 (3060 kB)" in faultinject("explain", "-v", stdin=text).stdout
+    assert faultinject("explain", "-", stdin=text + text).stdout.count("imap asked for") == 2
+
+
+def test_explain_takes_another_kernel_and_gives_json() -> None:
+    ran = faultinject("explain", "--json", "--kernel=6.6", str(LOG))
+
+    (told,) = json.loads(ran.stdout)["reports"]
+    assert (told["rule"], told["consistent"]) == ("modern", False)
+    assert faultinject("explain", "--kernel=six", str(LOG)).returncode == 2
+
+
+def test_explain_of_a_log_without_a_report_says_what_it_looked_for() -> None:
+    ran = faultinject("explain", stdin="[ 1.0] all is well\n")
+
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "page allocation failure: order:4" in ran.stderr
+    missing = faultinject("explain", "no-such.log")
+    assert (missing.returncode, "no-such.log" in missing.stderr) == (2, True)
+
+
+@pytest.mark.skipif(not Path("/proc/buddyinfo").exists(), reason="this machine has no /proc")
+def test_explain_now_tells_what_this_machine_would_meet() -> None:
+    ran = faultinject("explain", "--now", "--kernel=6.6")
+
+    assert ran.stderr == ""
+    assert [line.split()[0] for line in ran.stdout.splitlines()[3:]] == [str(n) for n in range(11)]
+    assert faultinject("explain", "--now", str(LOG)).returncode == 2
+
+
 def test_no_command_and_an_unknown_command_are_usage_errors() -> None:
     assert faultinject().returncode == 2
     assert faultinject("inject").returncode == 2

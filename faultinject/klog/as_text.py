@@ -91,9 +91,17 @@ def _rule_sentence(found: Explanation) -> str:
     refused = sum(check.verdict == "refused" for check in tried)
     return (
         f"Linux {found.release.text} uses the {found.rule} rule (modelled as "
-        f"{found.release.model.name}); it refuses {refused} of the {len(tried)} zones that the "
+        f"{found.release.model.name}); it refuses {_share(refused, len(tried))} that the "
         "request may use."
     )
+
+
+def _share(refused: int, tried: int) -> str:
+    if tried == 1:
+        return "the only zone" if refused else "no zone"
+    if refused == tried:
+        return "both zones" if tried == 2 else f"all {tried} zones"
+    return f"{refused or 'none'} of the {tried} zones"
 
 
 def _answer(passes: bool | None) -> str:

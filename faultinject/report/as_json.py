@@ -15,19 +15,31 @@ from typing import Any
 
 from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import SCHEMA, TestRecord, count_outcomes
+from faultinject.report.source import digest_of_file
+from faultinject.report.writing import write_file
 
 SCHEMA_FILE = Path(__file__).with_name("schema-1.json")
 
 
-def as_json(records: Sequence[TestRecord], *, version: str) -> dict[str, Any]:
+def as_json(
+    records: Sequence[TestRecord],
+    *,
+    version: str,
+    error_paths: dict[str, Any] | None = None,
+    root: Path | None = None,
+) -> dict[str, Any]:
     """Give the whole report as plain values.
 
     Args:
         records: one per test.
         version: of faultinject, for the reader of the file.
+        error_paths: which error paths there are and which of them ran, or None if nobody
+            looked.
+        root: the folder that the records' files are relative to. With it the report says
+            what the files are like now, so that a reader can tell if they changed since.
     """
     counts = count_outcomes(records)
-    return {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         "faultinject": version,
         "python": platform.python_version(),
@@ -39,15 +51,29 @@ def as_json(records: Sequence[TestRecord], *, version: str) -> dict[str, Any]:
             "not_run": sum(record.not_run for record in records),
             "bad": sum(len(record.bad) for record in records),
             "known": sum(trial.known for record in records for trial in record.trials),
+            "interpreter": sum(
+                bool(trial.interpreter) for record in records for trial in record.trials
+            ),
             **{outcome.value: counts[outcome] for outcome in Outcome},
         },
     }
+    if error_paths is not None:
+        document["error_paths"] = error_paths
+    if root is not None:
+        document["sources"] = _sources(records, root)
+    return document
 
 
-def write_json(path: Path, records: Sequence[TestRecord], *, version: str) -> None:
-    """Write the report to a file, whole or not at all."""
-    text = json.dumps(as_json(records, version=version), indent=1, ensure_ascii=False) + "\n"
-    partial = path.with_name(path.name + ".partial")
-    # A name of a file may hold what is no character; JSON has an escape of that very form.
-    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-    partial.replace(path)
+def _sources(records: Sequence[TestRecord], root: Path) -> dict[str, str]:
+    files = {trial.file for record in records for trial in record.trials if trial.file}
+    digests = {file: digest_of_file(root / file) for file in sorted(files)}
+    return {file: digest for file, digest in digests.items() if digest is not None}
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a report to a file, whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    write_file(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -12,16 +12,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.record import say_defects
+from faultinject.report.findings import Findings
+from faultinject.report.table import path_table
 
 
-def as_text(report: dict[str, Any], *, everything: bool = False) -> str:
+def as_text(report: dict[str, Any], *, everything: bool = False, missing: bool = False) -> str:
     """Render a report of schema 1, as `faultinject.report.reading.read_report` gives it.
 
     Args:
         report: the document.
-        everything: also the trials that are good, and those of known problems.
+        everything: also the trials that are good, those of known problems, and those
+            that met a defect of CPython itself.
+        missing: the table of error paths names the lines that were never reached.
     """
-    return "\n".join([*_tests(report, everything=everything), _totals(report)])
+    trials = [trial for test in report["tests"] for trial in test["trials"]]
+    defects = say_defects(str(trial.get("interpreter") or "") for trial in trials)
+    findings = Findings.of(report)
+    table = [*path_table(findings, missing=missing), ""] if findings.has_paths else []
+    found = [*_tests(report, everything=everything), *table, _totals(report), *defects]
+    return "\n".join(found)
 
 
 def _tests(report: dict[str, Any], *, everything: bool) -> Iterator[str]:
@@ -34,13 +44,15 @@ def _tests(report: dict[str, Any], *, everything: bool) -> Iterator[str]:
 
 
 def _trial(trial: dict[str, Any], everything: bool) -> Iterator[str]:
-    bad = trial.get("verdict", _verdict(trial)) == "bad" and not trial.get("known", False)
+    own = trial.get("interpreter")
+    bad = trial.get("verdict", _verdict(trial)) == "bad" and not (trial.get("known") or own)
     if not bad and not everything:
         return
     site = trial["site"]
     place = f"{site['file']}:{site['line']} in {site['function']}" if site else "no call site"
     hit = f", hit {trial['hit']}" if trial["hit"] > 1 else ""
     known = " (known)" if trial.get("known") else ""
+    known += f" (CPython: {own})" if own else ""
     error = f": {trial['error']}" if trial["error"] else ""
     outcome = trial["outcome"].upper()
     yield f"  {outcome:<11} {trial['capability']} at {place}{hit}{known}{error}"
