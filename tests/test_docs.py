@@ -104,6 +104,8 @@ def execute(command: str, folder: Path) -> str:
         words[:1] = [sys.executable, "-c", COMMAND_PYTEST, "-p", "pytest_faultinject.plugin"]
     elif words[0] == "python":
         words[0] = sys.executable
+    elif words[0] == "faultinject":
+        words[:1] = [sys.executable, "-m", "faultinject"]
     else:
         pytest.fail(f"a page shows a command that its test does not know: {command}")
     environment = {
