@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import faultinject
 from faultinject.campaign.allocations import installed_code
 from faultinject.campaign.scope import Scope, Source
 from faultinject.errpaths.path import ErrorPath
@@ -37,7 +38,9 @@ class FilesUnderTest:
         self._config = config
         self._scope = scope
         self._root = str(config.rootpath)
-        self._installed = tuple(folder + os.sep for folder in installed_code())
+        # The harness is no code under test either, in the place where it is made.
+        harness = (os.path.dirname(faultinject.__file__), os.path.dirname(__file__))
+        self._installed = tuple(folder + os.sep for folder in (*installed_code(), *harness))
         self._test_files = [str(text) for text in config.getini("python_files")]
         self._test_folders = [
             str(folder) + os.sep
