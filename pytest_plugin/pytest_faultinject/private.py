@@ -261,11 +261,6 @@ def shared_tmp_path(config: pytest.Config) -> Path | None:
     return base
 
 
-def entries(folder: Path | None) -> set[Path]:
-    """Give what is in a folder, if there is one."""
-    return set(folder.iterdir()) if folder is not None and folder.is_dir() else set()
-
-
 def tmp_path_of(config: pytest.Config, pid: int) -> Path | None:
     """Give the folder that the child `pid` makes its temporary folders in."""
     factory = getattr(config, "_tmp_path_factory", None)

@@ -67,7 +67,7 @@ class Worker:
         """Give the sweeper of a test, which is in the state that its clean run leaves."""
         assert self.campaign is not None
         base = private.shared_tmp_path(item.config)
-        for folder in private.entries(base) - self._folders:
+        for folder in _entries(base) - self._folders:
             shutil.rmtree(folder, ignore_errors=True)
         sweeper = self._sweepers.get((item.nodeid, token))
         if sweeper is None:
@@ -76,7 +76,7 @@ class Worker:
             subject, sweeper = self.campaign.serve(item, parse_token(token) if token else None)
             subject.run(None, lambda phase: None)
             self._sweepers = {(item.nodeid, token): sweeper}
-            self._folders = private.entries(base)
+            self._folders = _entries(base)
         return sweeper
 
 
@@ -87,3 +87,8 @@ def main() -> None:
     pytest.main(desk.told["arguments"], plugins=[*desk.told["plugins"], Worker(desk)])
     # It has not come to the loop: a broken collection, say.
     sys.exit(1)
+
+
+def _entries(folder: Path | None) -> set[Path]:
+    """Give what is in a folder, if there is one."""
+    return set(folder.iterdir()) if folder is not None and folder.is_dir() else set()

@@ -52,7 +52,7 @@ class Later:
             {"capabilities": ["failslab", "failslab:cache_filter=1"]},
             "one capability is swept with two sets of knobs: 'failslab'",
         ),
-        ({"isolation": "spawn"}, r"not a kind of isolation: 'spawn' \(isolation\).*fork"),
+        ({"isolation": "spoon"}, r"not a kind of isolation: 'spoon' \(isolation\).*fork"),
         ({"isolation": None}, "not a kind of isolation"),
         ({"isolation": "none", "jobs": 2}, "several jobs need a process each"),
         ({"jobs": 0}, r"jobs is not a whole number of at least 1: 0 \(sweep\(jobs="),

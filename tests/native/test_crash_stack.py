@@ -26,6 +26,7 @@ FATAL = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SI
 def watch(descriptor: int) -> None:
     """What a trial's child does, in its order."""
     faulthandler.enable(descriptor)
+    core.module().forget_fault()  # of tests before, in the process that this one is a copy of
     assert core.module().watch_crashes(descriptor)
 
 

@@ -102,8 +102,8 @@ def test_the_workers_of_xdist_go_on_where_earlier_ones_stopped(
 
     before, after = ({t for t in tokens(run) if "test_one" in t} for run in (first, second))
     assert len(before) in (1, 2)
-    assert after
-    assert not before & after
+    # What was tried is tried again only if there is time left after the rest.
+    assert after - before
 
 
 def test_without_a_forecast_a_test_behind_the_end_is_not_looked_at(

@@ -63,6 +63,7 @@ WRONG = [
     Wrong("timeout", "soon", "a number of seconds above 0"),
     Wrong("timeout", "inf", "a number of seconds above 0"),
     Wrong("timeout", "nan", "a number of seconds above 0"),
+    Wrong("cov", "on", "off"),
     Wrong("memory", "0", "a size such as 512M or 2G, or none for no limit"),
     Wrong("memory", "-1", "a size such as 512M or 2G, or none for no limit"),
     Wrong("memory", "some", "a size such as 512M or 2G, or none for no limit"),

@@ -84,6 +84,33 @@ def test_an_item_runs_again_with_new_narrow_fixtures_and_the_same_wide_ones(
     assert logged == []
 
 
+def test_wide_fixtures_can_be_torn_down_as_far_as_the_next_item_needs_none(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        test_a=FIXTURES + "\n\ndef test_it(wide): pass\n",
+        test_b="def test_it(): pass\n",
+    )
+    seen: list[list[str]] = []
+
+    class Left:
+        def pytest_runtestloop(self, session: pytest.Session) -> bool:
+            first, other = session.items
+            private.run_protocol(first)
+            private.tear_down_to(first)
+            seen.append(events_of(first)[:])
+            private.tear_down_to(other)
+            seen.append(events_of(first)[:])
+            private.run_protocol(first)
+            private.tear_down_all(session)
+            seen.append(events_of(first)[:])
+            return True
+
+    pytester.inline_run("-p", "no:randomly", plugins=[Left()])
+
+    assert seen == [["wide"], ["wide", "wide ends"], ["wide", "wide ends"] * 2]
+
+
 def test_an_interrupted_run_can_be_torn_down_as_far_as_it_was_the_items_own(
     pytester: pytest.Pytester,
 ) -> None:
@@ -327,6 +354,41 @@ def test_the_terminal_can_be_muted_for_a_while(pytester: pytest.Pytester) -> Non
 
     result.stdout.fnmatch_lines(["* to be seen"])
     assert "never to be seen" not in result.stdout.str()
+
+
+def test_the_folder_of_all_temporary_folders_is_known_once_there_is_one(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile("def test_it(tmp_path): pass\n")
+    seen: list[Path | None] = []
+
+    class Looking:
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+            seen.append(private.shared_tmp_path(item.config))
+            seen.append(item.funcargs["tmp_path"])  # type: ignore[attr-defined]
+            yield
+
+    pytester.inline_run(plugins=[Looking()])
+
+    base, folder = seen
+    assert base is not None
+    assert folder is not None
+    assert folder.parent == base
+
+
+@pytest.mark.parametrize("colour", ["yes", "no"])
+def test_whether_the_terminal_has_colours_is_known(pytester: pytest.Pytester, colour: str) -> None:
+    pytester.makepyfile("def test_it(): pass\n")
+    seen: list[bool] = []
+
+    class Looking:
+        def pytest_runtest_setup(self, item: pytest.Item) -> None:
+            seen.append(private.is_coloured(item.config))
+
+    pytester.inline_run(f"--color={colour}", plugins=[Looking()])
+
+    assert seen == [colour == "yes"]
 
 
 def test_what_was_captured_so_far_can_be_thrown_away(pytester: pytest.Pytester) -> None:
