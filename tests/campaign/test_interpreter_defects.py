@@ -128,6 +128,7 @@ class Case:
     spec: str = "fail_pymem"
     check: Callable[[], object] | None = None
     vetoed: bool = False  # nothing would fail there, but for the test
+    tries: int = 1  # sweeps: what comes of memory released twice is chance
 
 
 CASES = {
@@ -136,7 +137,7 @@ CASES = {
     "gh-121660": Case(make_an_alias),
     "gh-150146": Case(make_an_alias),
     "gh-148731": Case(iterate_an_element),
-    "gh-151112": Case(compile_a_name, check=use_memory),
+    "gh-151112": Case(compile_a_name, check=use_memory, tries=20),
     "gh-151763": Case(compile_a_line),
     "gh-151968": Case(compile_a_line),
     "bpo-29849": Case(import_what_is_missing),
@@ -205,9 +206,14 @@ def test_the_defect_is_met_and_fails_no_run(
     if VERSION not in defect.versions:
         pytest.skip(f"CPython {VERSION[0]}.{VERSION[1]} does not have this defect")
 
-    report, _ = sweep(CASES[name_of(defect)], monkeypatch)
+    case = CASES[name_of(defect)]
+    for _ in range(case.tries):
+        report, _ = sweep(case, monkeypatch)
+        met = [trial for trial in report.trials if trial.interpreter == defect.reference]
+        if met:
+            break
+        SWEPT.clear()
 
-    met = [trial for trial in report.trials if trial.interpreter == defect.reference]
     assert any(defect.sentence in trial.details[0] for trial in met)
     assert {trial.outcome for trial in met} <= {Outcome.CRASHED, Outcome.FAILED}
     assert report.bad == []
