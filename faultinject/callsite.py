@@ -286,7 +286,7 @@ def _glob_to_regex(glob: str) -> str:
 
 
 class StackFilter:
-    """The kernel's test of who is calling: kernel.md 1.3 with patterns for addresses.
+    """The kernel's test of who is calling: fail_stacktrace() of lib/fault-inject.c, with patterns for addresses.
 
     Frames are examined from the innermost outwards, at most `depth` of them; frames of
     faultinject itself are passed over and not counted. One frame in `reject` refuses at
