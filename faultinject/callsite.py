@@ -286,12 +286,13 @@ def _glob_to_regex(glob: str) -> str:
 
 
 class StackFilter:
-    """The kernel's test of who is calling: fail_stacktrace() of lib/fault-inject.c, with patterns for addresses.
+    """The kernel's test of who is calling, with patterns for addresses.
 
     Frames are examined from the innermost outwards, at most `depth` of them; frames of
     faultinject itself are passed over and not counted. One frame in `reject` refuses at
     once. Otherwise the call is permitted if `require` is empty or one frame is in it. A
     depth of 0 examines nothing, so that any `require` refuses and no `reject` does.
+    Source: Linux lib/fault-inject.c, fail_stacktrace().
     """
 
     __slots__ = ("_cache", "depth", "reject", "require", "trivial")
