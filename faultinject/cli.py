@@ -12,7 +12,7 @@ import os
 import platform
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -255,6 +255,7 @@ def _add_explain(commands: _Commands) -> None:  # type: ignore[valid-type]
         "-v", "--verbose", action="store_true", help="every step, and the free blocks"
     )
     explain.add_argument("--json", action="store_true", help="everything, for other programs")
+    explain.add_argument("--svg", metavar="FILE", help="the free blocks of each zone as a picture")
     explain.add_argument(
         "--now",
         action="store_true",
@@ -266,7 +267,7 @@ def _add_explain(commands: _Commands) -> None:  # type: ignore[valid-type]
 def _explain(options: argparse.Namespace) -> int:
     from faultinject.klog.as_json import as_json
     from faultinject.klog.as_text import as_text
-    from faultinject.klog.explain import explain
+    from faultinject.klog.explain import Explanation, explain
     from faultinject.klog.reading import read_reports
     from faultinject.klog.release import parse_release
 
@@ -275,7 +276,15 @@ def _explain(options: argparse.Namespace) -> int:
     if options.now:
         return _explain_now(options)
     with _opened(options.file) as stream:
-        found = (explain(report, kernel=options.kernel) for report in read_reports(stream))
+        found: Iterable[Explanation] = (
+            explain(report, kernel=options.kernel) for report in read_reports(stream)
+        )
+        if options.svg:
+            from faultinject.klog.as_svg import as_svg
+            from faultinject.report.writing import write_file
+
+            found = list(found)
+            write_file(Path(options.svg), as_svg(found))
         if options.json:
             print(json.dumps(as_json(found), indent=2))
             return 0
@@ -296,7 +305,7 @@ def _explain(options: argparse.Namespace) -> int:
 def _explain_now(options: argparse.Namespace) -> int:
     from faultinject.klog.now import now_as_text, survey
 
-    if options.file != "-" or options.json or options.verbose:
+    if options.file != "-" or options.json or options.verbose or options.svg:
         raise UsageError(
             "--now goes with --kernel only", where="explain", cure="Leave the log out, or --now"
         )

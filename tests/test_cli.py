@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,23 @@ def test_explain_takes_another_kernel_and_gives_json() -> None:
     (told,) = json.loads(ran.stdout)["reports"]
     assert (told["rule"], told["consistent"]) == ("modern", False)
     assert faultinject("explain", "--kernel=six", str(LOG)).returncode == 2
+
+
+def test_explain_draws_the_free_blocks(tmp_path: Path) -> None:
+    picture = tmp_path / "blocks.svg"
+
+    ran = faultinject("explain", f"--svg={picture}", str(LOG))
+
+    assert ran.stdout == faultinject("explain", str(LOG)).stdout
+    svg = ET.fromstring(picture.read_text())
+    names = {"svg": "http://www.w3.org/2000/svg"}
+    texts = [text.text or "" for text in svg.findall("svg:text", names)]
+    assert "line 1: node 0 DMA32, order 4 refused" in texts
+    assert [text for text in texts if text.strip().startswith("0 ")][-1].split()[1] == "2360"
+    bars = svg.findall("svg:rect", names)[1:]
+    assert [bar.get("class") for bar in bars[-8:]] == ["small"] * 4 + ["bar"] * 4
+    assert max(float(bar.get("width") or 0) for bar in bars) == 400
+    assert faultinject("explain", "--svg=no/such/folder.svg", str(LOG)).returncode == 2
 
 
 def test_explain_of_a_log_without_a_report_says_what_it_looked_for() -> None:
