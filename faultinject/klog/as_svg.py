@@ -22,9 +22,11 @@ _ROW: Final = 18
 _HEAD: Final = 44
 
 _STYLE: Final = """
-text{font:13px monospace;fill:#1c1f24;white-space:pre}.head{font-weight:bold}.bar{fill:#2a6fdb}.small{fill:#9aa4b2}
-.page{fill:#fff}@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.bar{fill:#6ea8ff}
-.small{fill:#5b6573}.page{fill:#14171c}}
+text{font:13px monospace;fill:#1c1f24;white-space:pre}.head{font-weight:bold}
+.page{fill:#fff}.bar{fill:#2a6fdb}.small{fill:#9aa4b2}
+@media(prefers-color-scheme:dark){
+text{fill:#e6e8eb}.page{fill:#14171c}.bar{fill:#6ea8ff}.small{fill:#5b6573}
+}
 """
 
 
