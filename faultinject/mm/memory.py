@@ -16,6 +16,7 @@ from faultinject.callsite import caller_frame
 from faultinject.gfp import ZERO, Gfp
 from faultinject.mm import kmalloc_family, text
 from faultinject.mm.check import check
+from faultinject.mm.kernel_version import LATEST
 from faultinject.mm.kmalloc import Kmalloc, kfree, krealloc, ksize
 from faultinject.mm.kmem_cache import KmemCache, create_kmem_cache
 from faultinject.mm.ledger import LiveObject
@@ -25,6 +26,7 @@ from faultinject.mm.page_free import free_pages, free_pages_exact
 from faultinject.mm.pointer import Pointer
 from faultinject.mm.pressure import Pressure, consume, fragment
 from faultinject.mm.ram import PAGE_SHIFT, Ram, every_ram
+from faultinject.mm.real_state import load, min_free_kbytes, read_state, sizes
 from faultinject.mm.slab import Constructor, SlabCache
 from faultinject.mm.span import BytesLike, Span
 from faultinject.mm.zone import Zone
@@ -80,6 +82,42 @@ class Memory:
         self._kmem_caches: dict[KmemCache, None] = {}
         if witnesses is not None:
             witnesses.append(self)
+
+    @classmethod
+    def from_proc(
+        cls,
+        buddyinfo: str,
+        zoneinfo: str,
+        *,
+        node: int | None = None,
+        kernel: str = LATEST.name,
+        watermark_rule: str | None = None,
+    ) -> Memory:
+        """Make a memory in the state of a real machine: sizes, marks, reserves, free blocks.
+
+        The same request then succeeds or fails as it would there. The pages that are not
+        free are held by nobody, and nothing gives them back.
+
+        Args:
+            buddyinfo: the text of /proc/buddyinfo.
+            zoneinfo: the text of /proc/zoneinfo, of the same moment.
+            node: which NUMA node; needed where there are several.
+            kernel: whose rules the memory is run by.
+            watermark_rule: as for `Memory`.
+
+        Raises:
+            SpecError: a text is not of such a file (line and field are named), or the two
+                are not of one machine.
+        """
+        zones = read_state(buddyinfo, zoneinfo, node)
+        made = cls(
+            zones=sizes(zones),
+            kernel=kernel,
+            watermark_rule=watermark_rule,
+            min_free_kbytes=min_free_kbytes(zones),
+        )
+        load(made._pages, zones)
+        return made
 
     # Objects of any size.
 

@@ -83,13 +83,20 @@ class Ram:
             offset += step
 
 
+def _no_reserve() -> int:
+    """Give MAP_NORESERVE: without it a memory as large as the machine's is refused."""
+    # The module has it since 3.13; elsewhere than here the number is another one.
+    usual = os.uname().machine in ("x86_64", "i686", "aarch64", "armv7l", "riscv64", "s390x")
+    return getattr(mmap, "MAP_NORESERVE", 0x4000 if usual else 0)
+
+
 def _map(size: int) -> mmap.mmap:
     try:
         if sys.platform == "win32":
             return mmap.mmap(-1, size)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         if sys.platform == "linux":
-            flags |= getattr(mmap, "MAP_NORESERVE", 0)  # not in every version of the module
+            flags |= _no_reserve()
         mapping = mmap.mmap(-1, size, flags=flags)
     except (OSError, OverflowError, ValueError) as error:
         raise UnavailableError(
