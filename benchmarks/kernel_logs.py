@@ -71,7 +71,7 @@ def main() -> None:
         "kernel_logs.py",
         ["log of 200 MB", "reports", "MB for each second", "memory added, MiB"],
         rows,
-        note="Reading alone; an explanation of a report takes about a millisecond more.",
+        note="Reading alone, nothing explained.",
         write=options.write,
     )
 
