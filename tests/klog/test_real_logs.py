@@ -31,7 +31,7 @@ def _expected() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("log", sorted({report["log"] for report in _expected()}))
-def test_every_report_is_found_and_read_as_the_eye_reads_it(log: str) -> None:
+def test_every_report_is_found_and_every_figure_is_the_one_in_the_log(log: str) -> None:
     if not (_LOGS / log).exists():
         pytest.skip(f"{log} is not in {_LOGS}")
     found = []
