@@ -23,7 +23,7 @@ from faultinject.mm.ram import PAGE_SHIFT
 _DEVICE: Final = "Device"
 
 
-class ZoneState(NamedTuple):
+class RealZone(NamedTuple):
     """One zone, as it is to be.
 
     Attributes:
@@ -44,7 +44,7 @@ class ZoneState(NamedTuple):
     blocks: tuple[int, ...]
 
 
-def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[ZoneState]:
+def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[RealZone]:
     """Read one node's zones that have pages, from the lowest.
 
     Args:
@@ -92,7 +92,7 @@ def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[Z
             raise SpecError("a boost above the mark", value=zone.boost, where=where)
         reserve = {each: zone.protection[at] for at, each in enumerate(names) if each in ZONES}
         found.append(
-            ZoneState(name, max(zone.spanned, zone.managed), marks, zone.boost, reserve, counts)
+            RealZone(name, max(zone.spanned, zone.managed), marks, zone.boost, reserve, counts)
         )
     return found
 
@@ -115,17 +115,17 @@ def _configured(zones: Sequence[ProcZone]) -> tuple[str, ...]:
     return found
 
 
-def min_free_kbytes(zones: Sequence[ZoneState]) -> int:
+def min_free_kbytes(zones: Sequence[RealZone]) -> int:
     """Give what the marks of the zones come from, as nearly as they tell it."""
     return in_kb(sum(zone.marks.min for zone in zones if zone.name in (DMA, DMA32, NORMAL)))
 
 
-def sizes(zones: Sequence[ZoneState]) -> dict[str, int]:
+def sizes(zones: Sequence[RealZone]) -> dict[str, int]:
     """Give each zone's size in bytes, for ``Memory(zones=…)``."""
     return {zone.name: zone.pages << PAGE_SHIFT for zone in zones}
 
 
-def load(pages: PageAllocator, zones: Sequence[ZoneState]) -> None:
+def load(pages: PageAllocator, zones: Sequence[RealZone]) -> None:
     """Bring a new memory of these zones into their state."""
     configured = list(pages.zones.machine.zones)
     by_name = {zone.name: zone for zone in zones}
