@@ -53,7 +53,7 @@ def zone_states(buddyinfo: str, zoneinfo: str, *, page_kb: int = _PAGE_KB) -> li
         if zone.place not in blocks or zone.place[1] not in NAMES:
             continue
         pages = {name: getattr(zone, name) for name in ("free", "min", "low", "high", "boost")}
-        pages |= {"present": zone.present, "managed": zone.managed, "free_cma": zone.free_cma}
+        pages["free_cma"] = zone.free_cma
         found.append(
             ZoneState(
                 *zone.place,

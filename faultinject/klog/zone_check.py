@@ -168,7 +168,8 @@ def _check(
     if last.order is None:
         reason = "reserve" if last.free > last.min else "below-mark"
         return ZoneCheck(zone, "refused", reason, None, detail)
-    if not has_block:
+    # The modern rule looks for a block that this very request may have, and finds none.
+    if rule == "modern" or not has_block:
         return ZoneCheck(zone, "refused", "no-block", request.order, detail)
     return ZoneCheck(zone, "refused", "below-mark", last.order, detail)
 

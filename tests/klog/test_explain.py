@@ -18,7 +18,8 @@ from faultinject.klog.explain import Explanation, explain
 from faultinject.klog.flags import decode
 from faultinject.klog.reading import read_reports
 from faultinject.klog.release import parse_release
-from faultinject.klog.reports import FailureReport, Kind
+from faultinject.klog.reports import FailureReport, Kind, ZoneState
+from faultinject.klog.zonelist import reserves
 
 
 def explained(text: str, kernel: str | None = None) -> Explanation:
@@ -141,6 +142,48 @@ def test_a_figure_that_is_cut_off_is_unknown_only_if_it_matters() -> None:
     assert verdicts(found)[1] == ("unknown", "unknown", None)
     assert found.consistent is None
     assert any("depends on free blocks" in remark for remark in found.remarks)
+
+
+def test_blocks_that_are_set_aside_are_for_atomic_requests_alone() -> None:
+    text = MODERN.replace("0*64kB 0*128kB 0*256kB", "9*64kB (H) 0*128kB 0*256kB").replace(
+        "= 773980kB", "= 774556kB"
+    )
+    atomic = text.replace("0x40c00(GFP_NOIO|__GFP_COMP)", "0x820(GFP_ATOMIC)")
+
+    assert verdicts(explained(text))[1] == ("refused", "no-block", 4)
+    assert verdicts(explained(atomic))[1] == ("passes", None, None)
+
+
+def test_what_is_set_aside_and_not_told_makes_an_answer_unknown_where_it_decides() -> None:
+    shown = MODERN.replace("order:4", "order:0").replace("reserved_highatomic:2048KB ", "")
+    some = shown.replace("141767*4kB (UME) 25812*8kB (UME)", "141767*4kB (UMEH) 25812*8kB (MH)")
+
+    # Of the pages in lists with an H, all may be set aside, or none.
+    found = explained(some)
+
+    assert explained(shown).zones[1].verdict == "passes"
+    assert verdicts(found)[1] == ("unknown", "unknown", None)
+    assert any("depends on reserved_highatomic" in remark for remark in found.remarks)
+
+
+def test_kswapd_may_take_the_last_block_unless_an_interrupt_asked() -> None:
+    low = MODERN.replace("free:774368kB", "free:8kB").replace("free:77516kB", "free:8kB")
+    kswapd = low.replace("kworker/u32:45: page", "kswapd0: page").replace("order:4", "order:0")
+    atomic = kswapd.replace("0x40c00(GFP_NOIO|__GFP_COMP)", "0x820(GFP_ATOMIC)")
+
+    assert verdicts(explained(kswapd)) == [("passes", None, None)] * 2
+    assert verdicts(explained(atomic)) == [("refused", "below-mark", None)] * 2
+
+
+def test_a_reserve_is_the_one_against_the_highest_zone_that_the_flags_allow() -> None:
+    def kept(reserve: tuple[int, ...], gfp: Gfp) -> frozenset[int | None]:
+        dma = ZoneState(0, "DMA", 1, reserve=reserve)
+        return reserves(dma, [dma, ZoneState(0, "Normal", 2)], gfp)
+
+    assert kept((0, 5, 9), Gfp.KERNEL) == {5}  # DMA, Normal, Movable
+    assert kept((0, 5, 9), Gfp.HIGHUSER_MOVABLE) == {9}
+    assert kept((0, 5, 9), Gfp.KERNEL | Gfp.DMA) == {0}
+    assert kept((0, 5, 9, 9), Gfp.KERNEL) == {5, 9}  # with DMA32, or with another zone
 
 
 def test_a_log_without_mem_info_says_that_nothing_can_be_checked() -> None:
