@@ -35,6 +35,7 @@ from faultinject.campaign.inherited import (
 from faultinject.campaign.limits import data_size
 from faultinject.campaign.processes import (
     KEPT_BYTES,
+    LONGEST_WAIT,
     Campaign,
     ask_for_stacks,
     has_ended,
@@ -50,9 +51,6 @@ from faultinject.errors import UsageError
 __all__ = ["KEPT_BYTES", "KINDS", "Ended", "Fork", "Here", "Isolation", "Mark", "Task", "choose"]
 
 KINDS = ("auto", "fork", "spawn", "none")
-
-# The system refuses to wait for more than some weeks at once.
-_LONGEST_WAIT = 3600.0
 
 
 @dataclass(slots=True)
@@ -299,7 +297,7 @@ def _wait(deaths: select.poll, running: dict[int, _Child]) -> list[_Child]:
     """Wait until something happens; give the children that have ended or must end."""
     now = time.monotonic()
     patience = max(0.0, min(child.deadline for child in running.values()) - now)
-    patience = min(patience, _LONGEST_WAIT)
+    patience = min(patience, LONGEST_WAIT)
     if any(child.pidfd < 0 for child in running.values()):
         patience = min(patience, 0.005)
     dead = {descriptor for descriptor, _ in deaths.poll(1000 * patience + 1)}

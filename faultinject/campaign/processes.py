@@ -22,6 +22,9 @@ from faultinject.campaign.reaper import Labels, start_watchdog
 # Of a child's output and stack dump, at most so many bytes are kept, the last ones.
 KEPT_BYTES = 16_384
 
+# The system refuses to wait for more than some weeks at once.
+LONGEST_WAIT = 3600.0
+
 # The phase of a worker before it is a match for a forked child: it imports, collects,
 # and runs the test once.
 WARM_UP = "warm-up"

@@ -35,6 +35,7 @@ from faultinject.campaign.inherited import ChildSignal
 from faultinject.campaign.isolation import Ended
 from faultinject.campaign.order import Errand
 from faultinject.campaign.processes import (
+    LONGEST_WAIT,
     WARM_UP,
     Campaign,
     ask_for_stacks,
@@ -55,9 +56,6 @@ _LEAVE_SECONDS = 5.0
 
 # How often processes are looked at that say nothing when they end.
 _LOOK_SECONDS = 0.005
-
-# A hang in one trial must not be the end of a wait for more than some weeks.
-_LONGEST_WAIT = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +359,7 @@ def _wait(running: list[_Turn]) -> list[_Turn]:
     patience = min(turn.deadline for turn in running) - time.monotonic()
     if any(turn.worker.pidfd < 0 for turn in running):
         patience = min(patience, _LOOK_SECONDS)
-    poll.poll(1000 * max(0.0, min(patience, _LONGEST_WAIT)) + 1)
+    poll.poll(1000 * max(0.0, min(patience, LONGEST_WAIT)) + 1)
     now = time.monotonic()
     for turn in running:
         worker = turn.worker
