@@ -26,6 +26,7 @@ from faultinject.native import Census as NativeCensus
 from faultinject.native import CodeScope, NativeArming, NativeEvent, NativeSite
 from faultinject.native import Strike as NativeStrike
 from faultinject.native.capability import requests_of
+from faultinject.native.requests import Requests
 from faultinject.native.rule import RuleArming
 
 if TYPE_CHECKING:
@@ -54,19 +55,24 @@ class Allocations:
 
     Args:
         knobs: those of the SPEC: gates, a profile, and the kernel's stack filters.
+        requests: those that the gates let through.
         code: whose requests.
         identity: how finely two call sites are told apart. For ``site`` that is the
             C function that asks; the Python callers do not matter.
     """
 
     knobs: Mapping[str, Any]
+    requests: Requests
     code: CodeScope
     identity: Identity
 
     @classmethod
     def of(cls, settings: Settings, knobs: Mapping[str, Any]) -> Allocations:
         """Read the settings of a sweep."""
-        return cls(knobs, _code_scope(settings, knobs), settings.identity)
+        own = {*fail_pymem.gates, "profile"}
+        armed = fail_pymem(**{name: knobs[name] for name in own & knobs.keys()})
+        code = _code_scope(settings, knobs)
+        return cls(knobs, requests_of(armed.gates), code, settings.identity)
 
     def census(self) -> AllocationCensus:
         """Make the census of one run."""
@@ -79,12 +85,6 @@ class Allocations:
     def rule(self, seed: int) -> AllocationRule:
         """Make a random fault by the knobs of the SPEC."""
         return AllocationRule(self, seed)
-
-    @property
-    def gates(self) -> Mapping[str, Any]:
-        """The capability's gates, as the SPEC sets them."""
-        own = {*fail_pymem.gates, "profile"}
-        return fail_pymem(**{name: self.knobs[name] for name in own & self.knobs.keys()}).gates
 
     @property
     def attr_knobs(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class AllocationCensus(_Stretches):
         allocations = self._allocations
         return NativeCensus(
             allocations.code,
-            requests_of(allocations.gates),
+            allocations.requests,
             all_tasks=True,
             by_caller=allocations.identity is Identity.SITE,
         )
@@ -210,7 +210,7 @@ class AllocationFault(_Stretches):
 
     def _next(self) -> NativeArming | None:
         fault, allocations = self._fault, self._allocations
-        requests = requests_of(allocations.gates)
+        requests = allocations.requests
         if self._struck:
             if not fault.persistent:
                 return None
@@ -251,7 +251,7 @@ class AllocationRule(_Stretches):
         return RuleArming(
             self._attr,
             scope=allocations.code,
-            requests=requests_of(allocations.gates),
+            requests=allocations.requests,
             all_tasks=True,
             collect=True,
         )

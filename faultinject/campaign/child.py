@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from faultinject.campaign import reaper
 from faultinject.campaign.board import Board
 from faultinject.campaign.c_stacks import dump_stacks_to
+from faultinject.campaign.descriptors import Bell, out_of_the_way
 from faultinject.campaign.inherited import (
     ChildSignal,
     flush_streams,
@@ -33,18 +34,11 @@ from faultinject.campaign.inherited import (
 )
 from faultinject.campaign.limits import DataLimit
 
-if sys.platform != "win32":
-    import fcntl  # here, and not in the child: an import there is paid for by every trial
-
 Mark = Callable[[str], None]
 Task = Callable[[Mark], dict[str, Any]]
 
 # A child that cannot tell its result ends with this status.
 NO_REPORT = 70
-
-# Where the child keeps what it writes its stacks to: out of the way of a test that closes
-# low descriptors, or counts on them. The second is for a low limit.
-_HIGH_DESCRIPTORS = (1000, 200)
 
 # Of linux/prctl.h.
 _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
@@ -90,6 +84,7 @@ class Surroundings:
         err: the same for its standard error.
         dump: descriptor for its stacks.
         gate: a pipe; the child begins its task when it can read a byte from it.
+        bell: rung when there is a report and no process is left.
         reading: descriptors of the files that the parent is reading.
         parent: the number of the process that starts it.
         label: what its processes are found by; 0 for none.
@@ -103,6 +98,7 @@ class Surroundings:
     err: int
     dump: int
     gate: tuple[int, int]
+    bell: Bell
     reading: list[int]
     parent: int
     label: int
@@ -118,11 +114,15 @@ def be_child(task: Task, around: Surroundings) -> NoReturn:
         note_on(board)
         knows_children = bind_to_parent(around.parent, around.label)
         _leave_parent(around)
-        _wait_at(around.gate)
-        payload = carry_out(task, board, around.memory)
+        gate = Gate(around.gate)
+        if not getattr(task, "looks_around_first", False):
+            gate.wait()
+        payload = carry_out(task, board, around.memory, gate.wait)
         if is_noted_process():
             board.deliver(payload, alone=knows_children and not _has_children())
             status = 0
+            if board.alone:
+                around.bell.ring()
     except BaseException:
         complain(board)
     finally:
@@ -140,12 +140,23 @@ def is_noted_process() -> bool:
     return os.getpid() == _pid
 
 
-def carry_out(task: Task, board: Board, memory: int | None) -> dict[str, Any]:
-    """Run a task, with its phases on the board, and within its memory as long as that holds."""
+def carry_out(
+    task: Task, board: Board, memory: int | None, begin: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Run a task, with its phases on the board, and within its memory as long as that holds.
+
+    Args:
+        task: what is run.
+        board: for the phases; the report is the caller's business.
+        memory: bytes of data that this process may have in all, or None.
+        begin: called before each phase, of which the first may have to wait its turn.
+    """
     limit = DataLimit(memory)
 
     def mark(phase: str) -> None:
         if is_noted_process():
+            if begin is not None:
+                begin()
             board.enter(phase)
             if limit.holds and phase not in _LIMITED:
                 limit.lift()
@@ -206,21 +217,19 @@ def write_stacks_to(dump: int) -> None:
         faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
 
 
-def _wait_at(gate: tuple[int, int]) -> None:
-    """Wait for the parent's word to begin; it made this child while another one ran."""
-    os.close(gate[1])
-    os.read(gate[0], 1)
-    os.close(gate[0])
+class Gate:
+    """Where a child waits for the parent's word to begin; it was made while another one ran."""
 
+    def __init__(self, ends: tuple[int, int]) -> None:
+        os.close(ends[1])
+        self._end = ends[0]
 
-def out_of_the_way(descriptor: int) -> int:
-    """Give a descriptor a high number, which tests that close or count low ones leave alone."""
-    for least in _HIGH_DESCRIPTORS:
-        with contextlib.suppress(OSError):  # a low limit on descriptors
-            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
-            os.close(descriptor)
-            return high
-    return descriptor
+    def wait(self) -> None:
+        """Wait, the first time."""
+        if self._end >= 0:
+            os.read(self._end, 1)
+            os.close(self._end)
+            self._end = -1
 
 
 def _has_children() -> bool:

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from faultinject.campaign.board import Board
 from faultinject.campaign.c_stacks import WRITTEN_BYTES
 from faultinject.campaign.child import Mark, Surroundings, Task, be_child
+from faultinject.campaign.descriptors import Bell
 from faultinject.campaign.inherited import (
     ChildSignal,
     files_being_read,
@@ -136,6 +137,7 @@ class _Child:
     started: float = 0.0
     deadline: float = 0.0
     hung_in: str | None = None
+    is_done: bool = False
 
 
 class Fork:
@@ -163,31 +165,35 @@ class Fork:
         """Fork a child per task; see `Isolation.run`.
 
         One more child than run is made, and waits for its turn: a fork takes as long as
-        a small trial. A child that the caller no longer wants (the generator is closed)
-        is killed.
+        a small trial. The next one begins when a child is done, and need not wait until
+        the system has taken all its memory back, which takes as long again. A child that
+        the caller no longer wants (the generator is closed) is killed.
         """
         running: dict[int, _Child] = {}
         waiting = enumerate(tasks)
-        deaths = select.poll()
+        bell = Bell()
+        signs = select.poll()
+        signs.register(bell.heard, select.POLLIN)
         self._child_signal.set_aside()
         ready: _Child | None = None
         try:
-            start = self._starter(timeout, memory)
+            start = self._starter(timeout, memory, bell)
             ready = start(waiting)
             while running or ready is not None:
-                while ready is not None and len(running) < self._jobs:
+                while ready is not None and _at_work(running) < self._jobs:
                     running[ready.pid] = ready
                     if ready.pidfd >= 0:
-                        deaths.register(ready.pidfd, select.POLLIN)
+                        signs.register(ready.pidfd, select.POLLIN)
                     _begin(ready)
                     ready = None
                     ready = start(waiting)
-                for child in _wait(deaths, running):
+                for child in _wait(signs, bell, running):
                     del running[child.pid]
                     if child.pidfd >= 0:
-                        deaths.unregister(child.pidfd)
+                        signs.unregister(child.pidfd)
                     yield self._finish(child)
         finally:
+            bell.close()
             for child in (*running.values(), *([] if ready is None else [ready])):
                 self._finish(child)
             while self._boards:
@@ -195,7 +201,7 @@ class Fork:
             self._child_signal.put_back(missed=True)
 
     def _starter(
-        self, timeout: float, memory: int | None
+        self, timeout: float, memory: int | None, bell: Bell
     ) -> Callable[[Iterator[tuple[int, Task]]], _Child | None]:
         """Give what forks the child of the next task, or gives None at their end."""
         with warnings.catch_warnings():
@@ -224,6 +230,7 @@ class Fork:
                 err,
                 dump,
                 gate,
+                bell,
                 reading,
                 os.getpid(),
                 label,
@@ -293,18 +300,26 @@ def _begin(child: _Child) -> None:
     child.gate = -1
 
 
-def _wait(deaths: select.poll, running: dict[int, _Child]) -> list[_Child]:
+def _at_work(running: dict[int, _Child]) -> int:
+    return sum(not child.is_done for child in running.values())
+
+
+def _wait(signs: select.poll, bell: Bell, running: dict[int, _Child]) -> list[_Child]:
     """Wait until something happens; give the children that have ended or must end."""
     now = time.monotonic()
     patience = max(0.0, min(child.deadline for child in running.values()) - now)
     patience = min(patience, LONGEST_WAIT)
     if any(child.pidfd < 0 for child in running.values()):
         patience = min(patience, 0.005)
-    dead = {descriptor for descriptor, _ in deaths.poll(1000 * patience + 1)}
+    seen = {descriptor for descriptor, _ in signs.poll(1000 * patience + 1)}
+    if bell.heard in seen:
+        bell.silence()
+        for child in running.values():
+            child.is_done = child.board.alone
     now = time.monotonic()
     ended = []
     for child in running.values():
-        if child.pidfd in dead or (child.pidfd < 0 and has_ended(child.pid)):
+        if child.pidfd in seen or (child.pidfd < 0 and has_ended(child.pid)):
             ended.append(child)
         elif now >= child.deadline:
             # It may have begun another phase since: that is looked up only here.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from faultinject.campaign.child import Mark
 from faultinject.campaign.site import Site
@@ -58,10 +58,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A task, and the same as an order."""
+    """A task, and the same as an order.
+
+    Attributes:
+        looks_around_first: what it does before its first phase touches nobody else, and
+            may be done while another trial still runs.
+    """
 
     task: Callable[[Mark], dict[str, Any]]
     order: Order
+    looks_around_first: ClassVar[bool] = True
 
     def __call__(self, mark: Mark) -> dict[str, Any]:
         """Do it in this process."""

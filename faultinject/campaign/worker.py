@@ -26,9 +26,9 @@ from faultinject.campaign.child import (
     complain,
     is_noted_process,
     note_on,
-    out_of_the_way,
     write_stacks_to,
 )
+from faultinject.campaign.descriptors import out_of_the_way
 from faultinject.campaign.evidence import Evidence
 from faultinject.campaign.inherited import leave_input, leave_process
 from faultinject.campaign.limits import data_size, peak_growth
