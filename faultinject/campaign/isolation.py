@@ -165,11 +165,12 @@ class Fork:
         """Fork a child per task; see `Isolation.run`.
 
         One more child than run is made, and waits for its turn: a fork takes as long as
-        a small trial. The next one begins when a child is done, and need not wait until
-        the system has taken all its memory back, which takes as long again. A child that
-        the caller no longer wants (the generator is closed) is killed.
+        a small trial. Nobody waits until the system has taken the memory of a child back
+        that is done: that takes as long again. A child that the caller no longer wants
+        (the generator is closed) is killed.
         """
         running: dict[int, _Child] = {}
+        leaving: list[_Child] = []
         waiting = enumerate(tasks)
         bell = Bell()
         signs = select.poll()
@@ -180,22 +181,30 @@ class Fork:
             start = self._starter(timeout, memory, bell)
             ready = start(waiting)
             while running or ready is not None:
-                while ready is not None and _at_work(running) < self._jobs:
+                while ready is not None and len(running) < self._jobs:
                     running[ready.pid] = ready
                     if ready.pidfd >= 0:
                         signs.register(ready.pidfd, select.POLLIN)
                     _begin(ready)
                     ready = None
                     ready = start(waiting)
+                while leaving and has_ended(leaving[0].pid):
+                    self._bury(leaving.pop(0))
                 for child in _wait(signs, bell, running):
                     del running[child.pid]
                     if child.pidfd >= 0:
                         signs.unregister(child.pidfd)
-                    yield self._finish(child)
+                    if child.is_done:
+                        leaving.append(child)
+                        yield _told(child)
+                    else:
+                        yield self._finish(child)
         finally:
             bell.close()
             for child in (*running.values(), *([] if ready is None else [ready])):
                 self._finish(child)
+            for child in leaving:
+                self._bury(child)
             while self._boards:
                 self._boards.pop().close()
             self._child_signal.put_back(missed=True)
@@ -263,30 +272,45 @@ class Fork:
         status = wait_for(child.pid)
         if not alone:
             end_labelled(child.label)
-        for descriptor in (child.pidfd, child.gate):
+        ended = _told(child, status)
+        self._let_go(child)
+        return ended
+
+    def _bury(self, child: _Child) -> None:
+        """Wait for a child that has told everything."""
+        wait_for(child.pid)
+        self._let_go(child)
+
+    def _let_go(self, child: _Child) -> None:
+        """Give back what belongs to a child that has ended."""
+        for descriptor in (child.pidfd, child.gate, child.out, child.err, child.dump):
             if descriptor >= 0:
                 os.close(descriptor)
-        payload = None if child.hung_in is not None else board.payload
-        ended = Ended(
-            child.index,
-            payload,
-            board.phase if child.hung_in is None else child.hung_in,
-            child.hung_in is not None,
-            ""
-            if payload is not None
-            else in_words(status, board, hung_in=child.hung_in, limit=child.timeout),
-            tail(child.out) + tail(child.err) + ("" if alone else board.complaint),
-            tail(child.dump, head=WRITTEN_BYTES),
-            time.monotonic() - child.started,
-            [] if alone else board.notes,
-        )
-        for descriptor in (child.out, child.err, child.dump):
-            os.close(descriptor)
-        if board.is_large:
-            board.close()
+        if child.board.is_large:
+            child.board.close()
         else:
-            self._boards.append(board)
-        return ended
+            self._boards.append(child.board)
+
+
+def _told(child: _Child, status: int | None = None) -> Ended:
+    """Put together what a child has told, and how it ended, where that matters."""
+    board = child.board
+    alone = board.alone and child.hung_in is None
+    payload = None if child.hung_in is not None else board.payload
+    said = ""
+    if payload is None:
+        said = in_words(status, board, hung_in=child.hung_in, limit=child.timeout)
+    return Ended(
+        child.index,
+        payload,
+        board.phase if child.hung_in is None else child.hung_in,
+        child.hung_in is not None,
+        said,
+        tail(child.out) + tail(child.err) + ("" if alone else board.complaint),
+        tail(child.dump, head=WRITTEN_BYTES),
+        time.monotonic() - child.started,
+        [] if alone else board.notes,
+    )
 
 
 def _begin(child: _Child) -> None:
@@ -300,12 +324,8 @@ def _begin(child: _Child) -> None:
     child.gate = -1
 
 
-def _at_work(running: dict[int, _Child]) -> int:
-    return sum(not child.is_done for child in running.values())
-
-
 def _wait(signs: select.poll, bell: Bell, running: dict[int, _Child]) -> list[_Child]:
-    """Wait until something happens; give the children that have ended or must end."""
+    """Wait until something happens; give the children that are done, have ended or must end."""
     now = time.monotonic()
     patience = max(0.0, min(child.deadline for child in running.values()) - now)
     patience = min(patience, LONGEST_WAIT)
@@ -319,7 +339,8 @@ def _wait(signs: select.poll, bell: Bell, running: dict[int, _Child]) -> list[_C
     now = time.monotonic()
     ended = []
     for child in running.values():
-        if child.pidfd in seen or (child.pidfd < 0 and has_ended(child.pid)):
+        gone = child.pidfd in seen or (child.pidfd < 0 and has_ended(child.pid))
+        if child.is_done or gone:
             ended.append(child)
         elif now >= child.deadline:
             # It may have begun another phase since: that is looked up only here.

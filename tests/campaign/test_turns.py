@@ -72,3 +72,22 @@ def test_what_a_task_has_put_in_place_of_the_bell_is_not_written_to() -> None:
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_the_caller_hears_of_a_task_before_the_next_one_begins() -> None:
+    read, write = os.pipe()
+    begins = first_look_then(lambda: os.write(write, b"!"), look=int)
+    running = Fork(1).run([begins, begins], timeout=30.0)
+
+    try:
+        next(running)
+        assert os.read(read, 1) == b"!"
+        os.set_blocking(read, False)
+        with pytest.raises(BlockingIOError):  # it is made, and waits
+            os.read(read, 1)
+        next(running)
+        assert os.read(read, 1) == b"!"
+    finally:
+        running.close()  # type: ignore[attr-defined]
+        os.close(read)
+        os.close(write)
