@@ -33,6 +33,7 @@ class LineObserver:
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self._own: Coverage | None = None
+        self._next: Coverage | None = _made_ready()
         self._entered: set[Hit] = set()
 
     def start(self) -> None:
@@ -40,6 +41,7 @@ class LineObserver:
         if Coverage.current() is None:
             self._own = measure()
             self._own.start()
+            _share_decisions(self._own, self._next)
             self._entered.update(self.sources.missed())
 
     def stop(self) -> None:
@@ -52,7 +54,8 @@ class LineObserver:
     @contextmanager
     def watching(self, tell: Tell) -> Iterator[None]:
         """Inside the block lines are measured; at its end each hit is told."""
-        measurement = measure()
+        # That of a fork is its own copy; in this process it serves once.
+        measurement, self._next = self._next or measure(), None
         measurement.start()
         try:
             yield
@@ -86,6 +89,27 @@ class LineObserver:
             for path in found.paths:
                 if lines.intersection(path.entry):
                     yield self.sources.hit(path, sure=path.by_line)
+
+
+def _made_ready() -> Coverage:
+    """Make a measurement that begins at once: to begin the first time takes longer than a trial."""
+    measurement = measure()
+    measurement.start()
+    measurement.stop()
+    measurement.get_data().measured_files()
+    return measurement
+
+
+def _share_decisions(one: Coverage, other: Coverage | None) -> None:
+    """Let what one decides about a file, measured or not, be known to the other.
+
+    Both have the same settings. In each trial anew that took as long as the trial. coverage.py
+    has no public way to it; where there is none at all, it is slow and no more.
+    """
+    theirs, ours = (getattr(item, "_collector", None) for item in (one, other))
+    decisions = getattr(theirs, "should_trace_cache", None)
+    if ours is not None and decisions is not None:
+        ours.should_trace_cache = decisions
 
 
 def measure(*, branch: bool = False) -> Coverage:

@@ -39,11 +39,14 @@ class ObservedPath:
     Attributes:
         entered_by: the replay tokens of the trials whose faults entered it, sorted: trials
             end in any order.
+        unreachable: it is a handler, and no call site that was reached can enter it: each
+            one was tried.
     """
 
     path: ErrorPath
     reached: Reached
     entered_by: tuple[str, ...] = ()
+    unreachable: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Give it as schema 1 spells it."""
@@ -56,6 +59,7 @@ class ObservedPath:
             "types": list(path.types),
             "reached": self.reached.value,
             "entered_by": list(self.entered_by),
+            "unreachable": self.unreachable,
         }
 
 
@@ -88,6 +92,8 @@ def join(
     sources: Mapping[str, SourcePaths],
     clean: Iterable[Hit],
     trials: Sequence[tuple[str, Iterable[Hit]]],
+    *,
+    exhausted: bool = False,
 ) -> list[ObservedFile]:
     """Put paths and hits together, by file and in their order.
 
@@ -95,6 +101,7 @@ def join(
         sources: the files under test, by the names that hits have.
         clean: hits of runs without a fault.
         trials: for each its replay token, and what it entered because of its fault.
+        exhausted: every call site that clean runs reach has had a trial.
     """
     ran_clean = set(clean)
     tokens: dict[Hit, set[str]] = {}
@@ -105,14 +112,22 @@ def join(
         ObservedFile(
             name,
             source,
-            tuple(_observed(path, Hit(name, path.key), ran_clean, tokens) for path in source.paths),
+            tuple(
+                _observed(path, Hit(name, path.key), ran_clean, tokens, exhausted=exhausted)
+                for path in source.paths
+            ),
         )
         for name, source in sorted(sources.items())
     ]
 
 
 def _observed(
-    path: ErrorPath, hit: Hit, clean: set[Hit], tokens: Mapping[Hit, set[str]]
+    path: ErrorPath,
+    hit: Hit,
+    clean: set[Hit],
+    tokens: Mapping[Hit, set[str]],
+    *,
+    exhausted: bool,
 ) -> ObservedPath:
     unsure = hit._replace(sure=False)
     if hit in clean:
@@ -123,7 +138,8 @@ def _observed(
         reached = Reached.UNDECIDED
     else:
         reached = Reached.NEVER
-    return ObservedPath(path, reached, tuple(sorted(tokens.get(hit, ()))))
+    unreachable = exhausted and reached is Reached.NEVER and path.guarded is not None
+    return ObservedPath(path, reached, tuple(sorted(tokens.get(hit, ()))), unreachable)
 
 
 def as_json(files: Iterable[ObservedFile]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Not here: colours (`pytest_faultinject.summary`), the numbers (`faultinject.repo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from faultinject.report.counts import PathCounts
 from faultinject.report.findings import Findings, FoundPath, span_text
@@ -19,7 +19,8 @@ def path_table(findings: Findings, *, missing: bool = False) -> list[str]:
 
     Args:
         findings: the report.
-        missing: add the lines of the error paths that were never reached.
+        missing: add the lines of the error paths that were never reached, and name apart
+            the handlers that no call site can enter.
     """
     files = [file for file in findings.files.values() if file.paths]
     troubles = [
@@ -40,7 +41,8 @@ def path_table(findings: Findings, *, missing: bool = False) -> list[str]:
         last.append("")
     lines = _aligned([head, *rows, last], left=1 + missing)
     rule = "-" * max(map(len, lines))
-    return [lines[0], rule, *lines[1:-1], rule, lines[-1], *troubles]
+    apart = list(_out_of_reach(findings)) if missing else []
+    return [lines[0], rule, *lines[1:-1], rule, lines[-1], *apart, *troubles]
 
 
 def total_line(findings: Findings) -> str:
@@ -82,6 +84,15 @@ def _row(name: str, counts: PathCounts, states: Sequence[str]) -> list[str]:
 def _missing_lines(paths: Iterable[FoundPath]) -> str:
     spans = {(path.line, path.end_line) for path in paths if path.reached == "never"}
     return ", ".join(span_text(*span) for span in sorted(spans))
+
+
+def _out_of_reach(findings: Findings) -> Iterator[str]:
+    found = [path for path in findings.paths if path.unreachable]
+    if found:
+        yield "handlers that no call site can enter: each one that was reached has been tried"
+        yield from (
+            f"  {path.file}:{path.lines} {path.label}, in {path.function}" for path in found
+        )
 
 
 def _aligned(rows: list[list[str]], *, left: int) -> list[str]:

@@ -69,7 +69,7 @@ def register(config: pytest.Config) -> None:
 
 
 def _witness(config: pytest.Config, setup: Setup, remarks: list[str]) -> Witness | None:
-    if not setup.reports.wants_paths and not setup.merges_coverage:
+    if not setup.observes and not setup.merges_coverage:
         return None
     from pytest_faultinject.error_paths import observe_error_paths
 
@@ -93,7 +93,7 @@ class Campaign:
         setup: what the options say.
         repeat: what was bad last time, if that is all that is to run.
         remarks: sentences for the end are put here.
-        witness: observes the error paths that runs enter, if a report shows them.
+        witness: observes the error paths that runs enter.
         serves: this process is a worker, whose parent says what is tried.
     """
 

@@ -1,6 +1,6 @@
 """Error paths of a session: who observes them, and what all processes together have seen.
 
-Lives here: `ErrorPaths`, the plugin that exists only where a report asks for error paths.
+Lives here: `ErrorPaths`, the plugin that exists unless the user wants none of it.
 Not here: how they are found and observed (`faultinject.errpaths`), whose files count
 (``.files_under_test``), how they are shown (`faultinject.report`).
 """
@@ -78,6 +78,7 @@ class ErrorPaths:
         self._clean: set[Hit] = set()
         self._seen: dict[str, str] = {}
         self._merges = setup.merges_coverage
+        self._tries_all = setup.tries_all
         self._coverage: TrialCoverage | None = None
         self._config = config
 
@@ -155,8 +156,9 @@ class ErrorPaths:
         Args:
             records: of all tests. Their trials are completed.
         """
-        clean, trials = set(self._clean), []
+        clean, trials, exhausted = set(self._clean), [], self._tries_all
         for record in records:
+            exhausted &= record.baseline == "passed" and not record.not_run
             clean.update(Hit.parse(text) for text in record.entered)
             trials += [
                 (trial, [Hit.parse(text) for text in trial.entered]) for trial in record.trials
@@ -168,7 +170,8 @@ class ErrorPaths:
         }
         for trial, hits in trials:
             trial.caught = caught(hits, paths, outcome=trial.outcome.value, error=trial.error)
-        return as_json(join(sources, clean, [(trial.replay, hits) for trial, hits in trials]))
+        tokens = [(trial.replay, hits) for trial, hits in trials]
+        return as_json(join(sources, clean, tokens, exhausted=exhausted and bool(trials)))
 
     def _users_measurement(self) -> Coverage | None:
         found = Coverage.current()

@@ -209,9 +209,10 @@ OPTIONS = (
     Option(
         "report",
         "texts",
-        "Where results go: term (a section at the end), term-missing (the same, with the lines "
-        "of error paths that never ran), github, json:FILE, html:DIR, lcov:FILE, cobertura:FILE "
-        "or sarif:FILE; repeatable. Default: term.",
+        "Where results go: term (a section at the end, with a table of error paths by file), "
+        "term-missing (the same, with the lines of those that never ran), github, json:FILE, "
+        "html:DIR, lcov:FILE, cobertura:FILE or sarif:FILE; repeatable. Default: the section, "
+        "with error paths in one sentence.",
         "KIND[:PLACE]",
     ),
     Option(
@@ -224,10 +225,11 @@ OPTIONS = (
         "cov",
         "text",
         "What coverage.py's data says beside a campaign: off (what it would say without one), or "
-        "merge (lines that ran under injection count too, in the context faultinject).",
-        "off|merge",
+        "merge (lines that ran under injection count too, in the context faultinject). With none "
+        "error paths are not observed, which saves some time.",
+        "off|merge|none",
         "off",
-        ("off", "merge"),
+        ("off", "merge", "none"),
     ),
 )
 

@@ -22,6 +22,8 @@ from pytest_faultinject.options import refusal
 
 _ANNOTATES_FAILURES = "pytest_github_actions_annotate_failures"
 
+_SECTIONS = frozenset({"term", "term-missing"})
+_WORDS = _SECTIONS | {"github"}
 _ALLOWED = "term, term-missing, github, " + ", ".join(f"{k}:{what}" for k, what in KINDS.items())
 
 
@@ -32,6 +34,7 @@ class Reports:
     Attributes:
         outputs: files and folders.
         term: whether there is a section at the end.
+        by_file: whether that has the table of error paths, a line per file.
         missing: whether its table names the lines that were never reached.
         github: annotations and the job's summary, inside GitHub Actions.
         fail_under: how much of the error paths must be reached, in percent, or None.
@@ -39,14 +42,15 @@ class Reports:
 
     outputs: tuple[Output, ...] = ()
     term: bool = True
+    by_file: bool = False
     missing: bool = False
     github: bool = False
     fail_under: float | None = None
 
     @property
     def wants_paths(self) -> bool:
-        """Whether any of them says which error paths ran, so that somebody has to look."""
-        return bool(self.outputs) or self.missing or self.github or self.fail_under is not None
+        """Whether somebody asked for something that says which error paths ran."""
+        return bool(self.outputs) or self.by_file or self.github or self.fail_under is not None
 
     @classmethod
     def parse(
@@ -60,7 +64,7 @@ class Reports:
         """Read what was asked for.
 
         Args:
-            texts: as ``--fail-alloc-report`` has them.
+            texts: as ``--fail-alloc-report`` has them; without any there is a short section.
             fail_under: what ``--fail-alloc-fail-under`` says.
             where: the option's name.
             place: from what was written, and where, to a path.
@@ -72,7 +76,7 @@ class Reports:
         words = set()
         for text in texts:
             kind, colon, rest = text.partition(":")
-            if text in ("term", "term-missing", "github"):
+            if text in _WORDS:
                 words.add(text)
             elif kind in KINDS and colon and rest:
                 outputs.append(_output(kind, place(rest, where), where))
@@ -80,7 +84,8 @@ class Reports:
                 raise refusal(where, text, _ALLOWED)
         return cls(
             outputs=tuple(outputs),
-            term=bool(words & {"term", "term-missing"}),
+            term=bool(words & _SECTIONS) or not texts,
+            by_file=bool(words & _SECTIONS),
             missing="term-missing" in words,
             github="github" in words,
             fail_under=fail_under,
@@ -115,11 +120,13 @@ class Reports:
         return shortfall(Findings.of(document), self.fail_under)
 
     def table(self, document: dict[str, Any], *, short: bool) -> list[str]:
-        """Give the table of error paths, or with `short` the sentence that sums it up."""
+        """Give the table of error paths, or the sentence that sums it up."""
         if "error_paths" not in document:
             return []
         findings = Findings.of(document)
-        wanted = self.missing or not short
+        if not self.wants_paths and not any(findings.paths):
+            return []
+        wanted = self.missing or (self.by_file and not short)
         lines = path_table(findings, missing=self.missing) if wanted else []
         return lines or [total_line(findings)]
 

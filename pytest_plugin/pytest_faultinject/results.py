@@ -192,6 +192,6 @@ class Results:
         observed: ErrorPaths | None = self._config.pluginmanager.getplugin(
             "faultinject-error-paths"
         )
-        if observed is None or not self._setup.reports.wants_paths:
+        if observed is None or not self._setup.observes:
             return None
         return observed.report(self._records)

@@ -55,6 +55,7 @@ class Setup:
         last_bad: run only what was bad last time.
         avoids_threads: spawn instead of fork where threads of the tests run.
         merges_coverage: lines that ran under injection count in the user's coverage.
+        observes: error paths are observed.
     """
 
     settings: Settings
@@ -73,6 +74,13 @@ class Setup:
     last_bad: bool = False
     avoids_threads: bool = False
     merges_coverage: bool = False
+    observes: bool = True
+
+    @property
+    def tries_all(self) -> bool:
+        """Whether each call site is tried in this very run, unless a test's limit forbids."""
+        part = self.settings.shard is not None or self.last_bad or self.token is not None
+        return not part and not self.settings.random
 
     def for_items(self, config: pytest.Config, items: Sequence[pytest.Item]) -> Setup:
         """Give the same, once it is known which files hold tests."""
@@ -149,7 +157,7 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
         # Somebody wants to see this trial, and the file is about whole campaigns.
         known_path, known, values["update-known"] = None, KnownProblems(), False
     reports = Reports.parse(
-        values["report"] or ["term"],
+        values["report"] or (),
         fail_under=values["fail-under"],
         where=names["report"],
         place=lambda text, where: _path(config, text, where),
@@ -171,7 +179,22 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
         bool(values["last-bad"]) and token is None,
         isolation == "fork" and values["isolation"] == "auto",
         values["cov"] == "merge",
+        _observes(values, names, reports, token),
     )
+
+
+def _observes(
+    values: Mapping[str, Any], names: Mapping[str, str], reports: Reports, token: Token | None
+) -> bool:
+    """Say whether error paths are observed: always, but for a replay that nobody asks for them."""
+    if values["cov"] != "none":
+        return token is None or reports.wants_paths
+    for stem, asked in (("fail-under", reports.fail_under), ("report", reports.missing)):
+        if asked:
+            raise refusal(
+                names["cov"], "none", f"off or merge, for {names[stem]} is about error paths"
+            )
+    return False
 
 
 def _token_options(values: Mapping[str, Any], oracles: Oracles) -> dict[str, str]:

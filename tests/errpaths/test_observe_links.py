@@ -98,6 +98,18 @@ def test_clean_wins_over_injected_and_totals_add_up(
     assert (file["file"], file["digest"]) == ("m.py", source.digest)
 
 
+def test_where_every_call_site_was_tried_only_handlers_that_never_ran_are_out_of_reach(
+    source: SourcePaths, hits: dict[str, Hit]
+) -> None:
+    def out_of_reach(*, exhausted: bool) -> set[str]:
+        found = join({"m.py": source}, [], [("t", [hits[OS_ERROR]])], exhausted=exhausted)
+        (file,) = as_json(found)["files"]
+        return {f"{path['line']} {path['kind']}" for path in file["paths"] if path["unreachable"]}
+
+    assert out_of_reach(exhausted=True) == {KEY_ERROR, FINALLY}
+    assert out_of_reach(exhausted=False) == set()
+
+
 def test_a_sure_hit_wins_over_an_unsure_one(source: SourcePaths, hits: dict[str, Hit]) -> None:
     unsure = hits[FINALLY]._replace(sure=False)
 

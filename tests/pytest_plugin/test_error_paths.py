@@ -239,7 +239,7 @@ def test_it_is_the_same_in_one_process(tmp_path: Path, report: dict[str, Any]) -
     assert states(forked) == states(report)
 
 
-def test_nobody_looks_where_no_report_asks(
+def test_nobody_looks_where_nobody_is_to_look(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytester.makepyfile(
@@ -257,7 +257,8 @@ def test_nobody_looks_where_no_report_asks(
         """
     )
 
-    result = pytester.runpytest_subprocess(*CAMPAIGN, "-p", "no:cacheprovider", timeout=LIMIT)
+    arguments = (*CAMPAIGN, "--fail-alloc-cov=none", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(*arguments, timeout=LIMIT)
 
     assert result.ret == 0, result.stdout.str()
     result.stdout.no_fnmatch_line("*error path*")

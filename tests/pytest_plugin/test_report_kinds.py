@@ -16,6 +16,29 @@ pytestmark = pytest.mark.usefixtures("alone")
 # The error paths of ring.py stay where they are: nobody ever enters them.
 POOL_ONLY = "--fail-alloc-spec=fail_page_alloc:require=pool"
 
+# A handler around a call site, whose faults it does not catch, and a branch of no test's.
+OUT_OF_REACH = """
+import faultinject as fi
+
+
+def get(sizes={"ring": 64}):
+    try:
+        size = sizes["ring"]
+        got = fi.kmalloc(size, fi.GFP_KERNEL)
+    except KeyError:
+        return None
+    if got is None:
+        raise MemoryError
+    return got
+
+
+def unused():
+    got = fi.kmalloc(64, fi.GFP_KERNEL)
+    if got is None:
+        return -1
+    return 0
+"""
+
 FILES = {
     "json": lambda text: json.loads(text)["error_paths"]["total"] == 2,
     "lcov": lambda text: "SF:ring.py\nDA:6,1\nDA:7,1\n" in text,
@@ -62,6 +85,54 @@ def test_term_missing_names_the_lines_also_in_a_quiet_run(project: pytest.Pytest
     result = project.runpytest_inprocess("-q", POOL_ONLY, "--fail-alloc-report=term-missing")
 
     assert "ring.py           2       0          0       2   0%   6-7, 7" in result.outlines
+
+
+def test_a_run_that_asks_for_no_report_says_the_total_and_shows_no_table(
+    project: pytest.Pytester,
+) -> None:
+    result = project.runpytest_inprocess(MODEL)
+
+    assert "2 error paths: 0 clean, 2 injected, 0 never (100% reached)" in result.outlines
+    assert "TOTAL" not in result.stdout.str()
+
+
+def test_error_paths_can_be_left_unobserved(project: pytest.Pytester) -> None:
+    campaign = run_here(project, MODEL, "--fail-alloc-cov=none")
+
+    assert "error path" not in campaign.text
+    assert campaign.summary["trials"] > 0
+
+
+@pytest.mark.parametrize("asked", ["--fail-alloc-fail-under=5", "--fail-alloc-report=term-missing"])
+def test_what_is_about_error_paths_is_refused_where_none_are_observed(
+    project: pytest.Pytester, asked: str
+) -> None:
+    result = project.runpytest_inprocess(MODEL, "--fail-alloc-cov=none", asked)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert asked.partition("=")[0] in result.stderr.str()
+
+
+def test_handlers_that_no_call_site_can_enter_are_named_apart_from_those_never_run(
+    project: pytest.Pytester,
+) -> None:
+    (project.path / "ring.py").write_text(OUT_OF_REACH)
+
+    result = project.runpytest_inprocess("-q", MODEL, "--fail-alloc-report=term-missing")
+
+    lines = result.outlines
+    assert any(line.startswith("ring.py") and line.endswith("9-10, 18-19, 19") for line in lines)
+    at = next(at for at, line in enumerate(lines) if line.startswith("handlers that no call site"))
+    assert lines[at + 1] == "  ring.py:9-10 except KeyError, in get"
+
+
+def test_a_limit_on_trials_leaves_it_open_what_can_be_entered(project: pytest.Pytester) -> None:
+    (project.path / "ring.py").write_text(OUT_OF_REACH)
+
+    arguments = (MODEL, "--fail-alloc-max=1", "--fail-alloc-report=term-missing")
+    result = project.runpytest_inprocess("-q", *arguments)
+
+    assert "no call site can enter" not in result.stdout.str()
 
 
 def test_a_quiet_run_says_the_total_in_a_line(project: pytest.Pytester) -> None:
