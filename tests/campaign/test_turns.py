@@ -20,8 +20,8 @@ def payloads(*tasks: Task) -> list[dict[str, Any]]:
 
 def first_look_then(body: Callable[[], object], *, look: Callable[[], object]) -> Errand:
     def task(mark: Mark) -> dict[str, Any]:
-        look()
         looked = time.monotonic()
+        look()
         mark("setup")
         begun = time.monotonic()
         body()
