@@ -1,7 +1,7 @@
 """What the model memory costs: pairs of calls, watermark rules, pressure, and its start.
 
 Nothing is armed. The time of a pair may not grow with the number of live objects, under
-any watermark rule.
+any watermark rule. How that compares with other allocators is measured by `allocators.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from results import arguments, rss, show
 import faultinject as fi
 from faultinject.mm import Pressure
 
-LIVE = (0, 1_000, 100_000)
+LIVE = (0, 1_000, 100_000, 1_000_000)
+MOST_PAGES = 10_000  # the first page of each block is filled, and so becomes real
 ZONES = {"DMA": "16M", "DMA32": "496M", "Normal": "512M"}
 RULES = (None, "iterative", "direct", "modern")
 PAGE = fi.PAGE_SIZE
@@ -28,8 +29,8 @@ RUNS = 3
 
 
 def pair_cost(pair: Callable[[], object]) -> float:
-    """Give the microseconds of one call of `pair`."""
-    times = timeit.repeat(pair, number=CALLS, repeat=RUNS)
+    """Give the microseconds of the processor for one call of `pair`."""
+    times = timeit.repeat(pair, number=CALLS, repeat=RUNS, timer=time.thread_time)
     return 1e6 * statistics.median(times) / CALLS
 
 
@@ -37,18 +38,36 @@ def filled(live: int) -> tuple[fi.Memory, list[object]]:
     """Give a memory with so many live objects of 64 bytes and, up to a limit, pages."""
     memory = fi.Memory("1G")
     kept: list[object] = [memory.kmalloc(64) for _ in range(live)]
-    kept += [memory.alloc_pages() for _ in range(live)]
+    kept += [memory.alloc_pages() for _ in range(min(live, MOST_PAGES))]
     return memory, kept
 
 
 def pairs(memory: fi.Memory) -> dict[str, Callable[[], object]]:
     """Give the pairs that are measured, by name."""
     cache = memory.kmem_cache_create("inode", 600)
+    pool = memory.mempool_create_slab_pool(4, cache)
+    page = memory.alloc_pages()
+    assert pool is not None
+    assert page is not None
     gfp = fi.GFP_KERNEL
+
+    def grow() -> None:
+        memory.kfree(memory.krealloc(memory.kmalloc(64, gfp), 128, gfp))
+
+    def share() -> None:
+        memory.get_page(page)
+        memory.put_page(page)
+
     return {
         "`kmalloc(128)`, `kfree`": lambda: memory.kfree(memory.kmalloc(128, gfp)),
         "`kmalloc(4096)`, `kfree`": lambda: memory.kfree(memory.kmalloc(4096, gfp)),
+        "`kmalloc(64)`, `krealloc` to 128, `kfree`": grow,
         "`kmem_cache` of 600 bytes": lambda: cache.free(cache.alloc(gfp)),
+        "`kmem_cache`, 10 in bulk": lambda: cache.free_bulk(cache.alloc_bulk(gfp, 10) or []),
+        "a new `kmem_cache`, `destroy`": lambda: memory.kmem_cache_create("new", 64).destroy(),
+        "`mempool` of a `kmem_cache`": lambda: pool.free(pool.alloc(gfp)),
+        "`vmalloc(4096)`, `vfree`": lambda: memory.vfree(memory.vmalloc(4096, gfp)),
+        "`get_page`, `put_page`": share,
         "`alloc_pages`, order 0": lambda: memory.free_pages(memory.alloc_pages(gfp, 0), 0),
         "`alloc_pages`, order 3": lambda: memory.free_pages(memory.alloc_pages(gfp, 3), 3),
     }
@@ -131,7 +150,8 @@ def main() -> None:
         ["pair", *(f"{live:,} live, µs" for live in LIVE)],
         [[name, *(f"{cost:.2f}" for cost in row)] for name, row in costs.items()],
         note="A request and its free, nothing armed, in a `Memory('1G')` with so many live objects "
-        f"and as many live pages. Median of {RUNS}, {CALLS} calls each, a lambda's call included.",
+        f"and as many live pages, at most {MOST_PAGES:,}. Median of {RUNS}, {CALLS} calls each, "
+        "of the processor's time, a lambda's call included.",
         write=options.write,
     )
     show(
@@ -144,7 +164,8 @@ def main() -> None:
             for live in (0, 100_000)
         ],
         note="`alloc_pages`, `free_pages` in a 1 GiB machine with the zones DMA, DMA32 and Normal; "
-        f"`none` has one zone and no marks. Median of {RUNS}, {CALLS} calls each.",
+        f"`none` has one zone and no marks. Median of {RUNS}, {CALLS} calls each, of the "
+        "processor's time.",
         write=options.write,
     )
     show(

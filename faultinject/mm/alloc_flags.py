@@ -33,6 +33,15 @@ CPUSET: Final = 0x40
 HIGHATOMIC: Final = 0x200
 
 _MEMALLOC: Final = int(Gfp.MEMALLOC)
+_MARKS: Final = ("ALLOC_WMARK_MIN", "ALLOC_WMARK_LOW", "ALLOC_WMARK_HIGH")
+_NAMES: Final = {
+    NO_WATERMARKS: "ALLOC_NO_WATERMARKS",
+    OOM: "ALLOC_OOM",
+    NON_BLOCK: "ALLOC_NON_BLOCK",
+    MIN_RESERVE: "ALLOC_MIN_RESERVE",
+    CPUSET: "ALLOC_CPUSET",
+    HIGHATOMIC: "ALLOC_HIGHATOMIC",
+}
 
 
 def alloc_flags(
@@ -76,3 +85,9 @@ def _is_harder(gfp: int, version: KernelVersion) -> bool:
     if gfp & DIRECT_RECLAIM or (version.nomemalloc_bars_harder and gfp & NOMEMALLOC):
         return False
     return version.harder != "atomic" or bool(gfp & MIN_RESERVE)
+
+
+def format_alloc_flags(flags: int) -> str:
+    """Print alloc_flags by their names in 6.6: the mark, then the rights."""
+    rights = [name for bit, name in _NAMES.items() if flags & bit]
+    return "|".join([_MARKS[flags & WMARK_MASK], *rights])

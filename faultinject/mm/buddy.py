@@ -49,7 +49,7 @@ class FreeLists:
         merge: for each order, what a freed block may merge with within its pageblock.
     """
 
-    __slots__ = ("_below", "_from", "areas", "buddy", "kind", "merge")
+    __slots__ = ("_from", "areas", "buddy", "kind", "merge")
 
     def __init__(self, buddy: Buddy, kind: int) -> None:
         self.buddy = buddy
@@ -57,15 +57,16 @@ class FreeLists:
         areas: tuple[_Area, ...] = tuple({} for _ in range(ORDERS))
         self.areas = areas
         # What each loop walks, laid out once: these loops are the hot path.
-        found = tuple((areas[o], o) for o in range(ORDERS))
-        self._from = [found[o:] for o in range(ORDERS)]
-        halves = tuple((areas[o], 1 << o) for o in range(MAX_ORDER - 1, -1, -1))
-        self._below = [
-            [halves[MAX_ORDER - high : MAX_ORDER - low] for low in range(high + 1)]
-            for high in range(ORDERS)
+        sizes = tuple((areas[o], 1 << o) for o in range(MAX_ORDER))
+        downwards = sizes[::-1]
+        self._from = [
+            [
+                (areas[high], downwards[MAX_ORDER - high : MAX_ORDER - low])
+                for high in range(low, ORDERS)
+            ]
+            for low in range(ORDERS)
         ]
-        merges = tuple((areas[o], 1 << o, ~(1 << o)) for o in range(PAGEBLOCK_ORDER))
-        self.merge = [merges[o:] for o in range(ORDERS)]
+        self.merge = [sizes[o:PAGEBLOCK_ORDER] for o in range(ORDERS)]
 
     def take(self, order: int) -> int | None:
         """Take a block of ``1 << order`` pages of this type; None if none is large enough.
@@ -73,12 +74,11 @@ class FreeLists:
         The block comes from the head of the first non-empty list at or above
         `order`. It is halved down to size; the upper halves go back.
         """
-        for area, found in self._from[order]:
+        for area, halves in self._from[order]:
             if area:
                 pfn = area.popitem()[0]
-                if found != order:
-                    for lower, half in self._below[found][order]:
-                        lower[pfn + half] = None
+                for lower, half in halves:
+                    lower[pfn + half] = None
                 self.buddy.nr_free -= 1 << order
                 return pfn
         return None
@@ -129,13 +129,14 @@ class PageBlocks:
         """
         lists = self.lists[pfn >> PAGEBLOCK_ORDER]
         lists.buddy.nr_free += 1 << order
-        for area, size, mask in lists.merge[order]:
+        for area, size in lists.merge[order]:
             buddy = pfn ^ size
             if buddy not in area:
                 area[pfn] = None
                 return
             del area[buddy]
-            pfn &= mask
+            if buddy < pfn:
+                pfn = buddy
         self._free_pageblock(pfn, lists)
         if order == MAX_ORDER:
             upper = pfn + PAGEBLOCK_PAGES
@@ -157,7 +158,7 @@ class PageBlocks:
         ):
             del theirs.areas[PAGEBLOCK_ORDER][buddy]
             self.lists[at] = lists  # a free block has one type
-            lists.areas[MAX_ORDER][min(pfn, buddy)] = None
+            lists.areas[MAX_ORDER][pfn & buddy] = None
         else:
             lists.areas[PAGEBLOCK_ORDER][pfn] = None
 

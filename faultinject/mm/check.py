@@ -14,8 +14,9 @@ from faultinject.mm.buddy import MAX_ORDER, FreeLists
 from faultinject.mm.marks import total
 from faultinject.mm.migrate import HIGHATOMIC, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES
 from faultinject.mm.page_alloc import Block, PageAllocator
-from faultinject.mm.ram import PAGE_SHIFT, Ram
+from faultinject.mm.ram import PAGE_OFFSET, PAGE_SHIFT, Ram
 from faultinject.mm.slab import Slab, SlabCache
+from faultinject.mm.vmalloc import VmallocArea
 from faultinject.mm.zone import Zone
 
 
@@ -58,8 +59,8 @@ def _free_extents(zone: Zone) -> list[Extent]:
 
 def _verify_counters(zone: Zone) -> None:
     found = total(zone.blocks())
-    if found != zone.free:
-        raise _broken(f"zone {zone.name} miscounts its {found} free pages", zone.free)
+    if found != zone.buddy.nr_free:
+        raise _broken(f"zone {zone.name} miscounts its {found} free pages", zone.buddy.nr_free)
     reserved = zone.buddy.lists[HIGHATOMIC]
     first = zone.start_pfn >> PAGEBLOCK_ORDER
     last = zone.start_pfn + zone.pages - 1 >> PAGEBLOCK_ORDER
@@ -93,7 +94,8 @@ def _slab_extents(cache: SlabCache) -> list[Extent]:
     for slab in cache.slabs:
         pfn = slab.offset >> PAGE_SHIFT
         extents.append((pfn, pfn + (1 << slab.order), cache.name))
-        slots = range(slab.offset, slab.offset + slab.total * cache.size, cache.size)
+        first = slab.offset + cache.layout.lead
+        slots = range(first, first + slab.total * cache.size, cache.size)
         if len(set(slab.free)) != len(slab.free) or not all(at in slots for at in slab.free):
             raise _broken(f"a free list of {cache.name} is wrong", slab.free)
         active, partial = slab is cache._active, slab in cache._partial
@@ -109,9 +111,9 @@ def _slab_extents(cache: SlabCache) -> list[Extent]:
 def _ledger_extents(ram: Ram, slabs: set[Slab]) -> list[Extent]:
     extents = []
     live_in: dict[Slab, int] = {}
-    for offset, span in ram.live.items():
+    for offset, span in [*ram.live.items(), *ram.own.items()]:
         home = span._home
-        if span._offset != offset or span._gone is not None:
+        if span.address != PAGE_OFFSET + offset or span._gone is not None:
             raise _broken("the ledger has a span that is not live", span)
         if isinstance(home, Slab):
             if home not in slabs or offset in home.free:
@@ -120,6 +122,8 @@ def _ledger_extents(ram: Ram, slabs: set[Slab]) -> list[Extent]:
         elif isinstance(home, Block):
             pfn = offset >> PAGE_SHIFT
             extents.append((pfn, pfn + home.pages, home.kind))
+        elif isinstance(home, VmallocArea):
+            extents += [(pfn, pfn + 1, home.kind) for pfn in home.frames]
     for slab in slabs:
         if live_in.get(slab, 0) != slab.total - len(slab.free):
             raise _broken(f"a slab of {slab.cache.name} has objects nobody owns", slab.offset)

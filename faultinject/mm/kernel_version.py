@@ -36,6 +36,9 @@ class KernelVersion(NamedTuple):
         movable_is_high: whether zone Movable has no share in min_free_kbytes.
         highmem_ratio: lowmem_reserve_ratio of HighMem; 0 is no reserve.
         letters: the migrate types that show_mem tells, in its order.
+        kmalloc: where objects come from: ``"slab"``, or ``"buckets"``, as before slabs.
+        kmalloc_cached: the largest object that is not whole pages, in bytes.
+        kmalloc_in_k: whether the caches of 1024 bytes and more are named in kilobytes.
     """
 
     name: str
@@ -50,6 +53,9 @@ class KernelVersion(NamedTuple):
     movable_is_high: bool
     highmem_ratio: int
     letters: str
+    kmalloc: Literal["slab", "buckets"]
+    kmalloc_cached: int
+    kmalloc_in_k: bool
 
 
 _OLD: Final = KernelVersion(
@@ -65,7 +71,11 @@ _OLD: Final = KernelVersion(
     movable_is_high=False,
     highmem_ratio=32,
     letters="",
+    kmalloc="slab",
+    kmalloc_cached=2048,
+    kmalloc_in_k=False,
 )
+_LATER_OLD: Final = _OLD._replace(name="2.6.32", kmalloc_cached=8192)
 _MIDDLE: Final = _OLD._replace(
     name="4.9",
     rule="modern",
@@ -75,6 +85,7 @@ _MIDDLE: Final = _OLD._replace(
     highatomic=True,
     scaled=True,
     letters="UMEH",
+    kmalloc_cached=8192,
 )
 _NEW: Final = _MIDDLE._replace(
     name="6.6",
@@ -83,15 +94,20 @@ _NEW: Final = _MIDDLE._replace(
     most_min_free=262144,
     movable_is_high=True,
     highmem_ratio=0,
+    kmalloc_in_k=True,
 )
 
 VERSIONS: Final = {
     version.name: version
     for version in (
+        # Only its kmalloc is modelled; pages are given as in 2.6.24.
+        _OLD._replace(name="2.0", kmalloc="buckets", kmalloc_cached=131_048),
         _OLD,
-        _OLD._replace(name="2.6.32"),
-        _OLD._replace(name="3.6", memalloc_flag=True),
-        _OLD._replace(name="3.14", memalloc_flag=True, nomemalloc_bars_harder=True, letters="UEM"),
+        _LATER_OLD,
+        _LATER_OLD._replace(name="3.6", memalloc_flag=True),
+        _LATER_OLD._replace(
+            name="3.14", memalloc_flag=True, nomemalloc_bars_harder=True, letters="UEM"
+        ),
         _MIDDLE,
         _MIDDLE._replace(name="4.19", victim_reserve=True, highmem_ratio=0),
         _NEW._replace(name="6.1", movable_is_high=False),

@@ -6,7 +6,8 @@ above 8 KiB, which are whole pages (`faultinject.mm.page_alloc`), and the calls
 that are written with these (`faultinject.mm.kmalloc_family`).
 
 Source: Linux 6.6 mm/slab_common.c and include/linux/slab.h, with SLUB and a
-smallest class of 8 bytes.
+smallest class of 8 bytes; include/linux/slub_def.h of 2.6.24. What came before slabs is
+`faultinject.mm.kmalloc_buckets`.
 """
 
 from __future__ import annotations
@@ -26,18 +27,23 @@ from faultinject.gfp import (
     int_gfp,
 )
 from faultinject.mm.bad_free import invalid_free
+from faultinject.mm.buddy import MAX_ORDER
+from faultinject.mm.kernel_version import KernelVersion
 from faultinject.mm.ledger import known_site, recorded
+from faultinject.mm.page import get_order
 from faultinject.mm.page_alloc import Block, PageAllocator
 from faultinject.mm.page_free import free_large
 from faultinject.mm.pointer import ZERO_SIZE_PTR, Pointer
-from faultinject.mm.ram import PAGE_SHIFT, Ram
+from faultinject.mm.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from faultinject.mm.slab import Slab, SlabCache, free_object
 from faultinject.mm.warn import fixed_flags
 
 #: Object sizes by the kernel's index; index 0 stands for ``kmalloc(0)``.
 CLASSES: Final = (0, 96, 192, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-#: The largest size that comes from a cache, in bytes.
-MAX_CACHED: Final = 8192
+#: The largest size that comes from a cache, in bytes; since 2.6.32.
+MAX_CACHED: Final = CLASSES[-1]
+#: The largest size at all, in bytes.
+MAX_SIZE: Final = PAGE_SIZE << MAX_ORDER
 
 #: (size + 7) // 8 -> index into CLASSES, for every size up to MAX_CACHED.
 _INDEX: Final = tuple(
@@ -51,12 +57,20 @@ _UNNAMEABLE: Final = _SPECIAL | _BAD
 
 
 class Kmalloc:
-    """The kmalloc caches of one memory; each is made when it is first needed."""
+    """The kmalloc caches of one memory; each is made when it is first needed.
 
-    __slots__ = ("_families", "_normal", "pages")
+    Attributes:
+        pages: where the slabs and the larger objects come from.
+        version: of the kernel.
+        max_cached: the largest size that comes from a cache, in bytes.
+    """
+
+    __slots__ = ("_families", "_normal", "max_cached", "pages", "version")
 
     def __init__(self, pages: PageAllocator) -> None:
         self.pages = pages
+        self.version = pages.zones.machine.version
+        self.max_cached = self.version.kmalloc_cached
         self._normal: list[SlabCache | None] = [None] * len(CLASSES)
         self._families = {"kmalloc": self._normal}
 
@@ -72,7 +86,7 @@ class Kmalloc:
         caches = self._normal
         if gfp & _UNNAMEABLE:
             gfp, caches = self._unusual(gfp, frame)
-        if size <= MAX_CACHED:
+        if size <= self.max_cached:
             index = _INDEX[(size + 7) >> 3]
             cache = caches[index]
             if cache is None:
@@ -81,6 +95,13 @@ class Kmalloc:
                 cache = self._make(gfp, index)
             return cache.take(size, gfp, frame)
         return self.pages.alloc_large(size, gfp, frame)
+
+    def roundup(self, size: int) -> int:
+        """Return how many bytes a kmalloc of `size` would make usable; `size`, if it fails."""
+        size = checked_size(size)
+        if size <= self.max_cached:
+            return CLASSES[_INDEX[(size + 7) >> 3]]
+        return PAGE_SIZE << get_order(size) if size <= MAX_SIZE else size
 
     def _unusual(self, gfp: int, frame: FrameType | None) -> tuple[int, list[SlabCache | None]]:
         if gfp < 0:
@@ -101,15 +122,13 @@ class Kmalloc:
             caches = self._families[family]
             cache = caches[index]
             if cache is None:
-                size = CLASSES[index]
-                cache = caches[index] = SlabCache(
-                    self.pages,
-                    f"{family}-{class_name(size)}",
-                    size,
-                    kind="kmalloc",
-                    page_flags=_FAMILY_PAGES.get(family, 0),
-                )
+                cache = caches[index] = self._cache(family, index, _FAMILY_PAGES.get(family, 0))
         return cache
+
+    def _cache(self, family: str, index: int, page_flags: int) -> SlabCache:
+        size = CLASSES[index]
+        name = f"{family}-{class_name(size, self.version)}"
+        return SlabCache(self.pages, name, size, kind="kmalloc", page_flags=page_flags)
 
     def caches(self) -> list[SlabCache]:
         """Return the caches that have been made, the normal ones first."""
@@ -130,9 +149,9 @@ def _family(gfp: int) -> str:
     return "kmalloc-rcl" if gfp & RECLAIMABLE else "kmalloc-cg"
 
 
-def class_name(size: int) -> str:
-    """Return the kernel's name of a size class: 512 is ``512``, 1024 is ``1k``."""
-    return f"{size >> 10}k" if size >= 1024 else str(size)
+def class_name(size: int, version: KernelVersion) -> str:
+    """Return a kernel's name of a size class: 512 is ``512``, 1024 is ``1k`` or ``1024``."""
+    return f"{size >> 10}k" if size >= 1024 and version.kmalloc_in_k else str(size)
 
 
 def checked_size(size: object) -> int:
@@ -162,8 +181,6 @@ def kfree(pointer: object, frame: FrameType | None, owner: Ram | None) -> None:
         DoubleFree: it was freed before.
         InvalidFree: it is something else, or of another memory.
     """
-    if pointer is None or pointer is ZERO_SIZE_PTR:
-        return
     if type(pointer) is Pointer:
         home = pointer._home
         if owner is not None and pointer._ram is not owner:
@@ -176,7 +193,8 @@ def kfree(pointer: object, frame: FrameType | None, owner: Ram | None) -> None:
         if type(home) is Block and home.freed_by == "kfree":
             free_large(pointer, home, frame)
             return
-    raise _not_ours("kfree", pointer)
+    if pointer is not None and pointer is not ZERO_SIZE_PTR:
+        raise _not_ours("kfree", pointer)
 
 
 def ksize(pointer: object, owner: Ram | None = None) -> int:
@@ -190,7 +208,7 @@ def ksize(pointer: object, owner: Ram | None = None) -> int:
         return 0
     home = _slot(pointer, "ksize", owner)
     if isinstance(home, Slab):
-        return home.cache.size
+        return home.cache.layout.room
     return 1 << (home.order + PAGE_SHIFT)
 
 
@@ -257,6 +275,6 @@ def _slot(pointer: object, function: str, owner: Ram | None) -> Slab | Block:
 
 
 def _not_ours(function: str, pointer: object) -> Exception:
-    home = getattr(pointer, "_home", None)
-    cure = f"Free it with {home.freed_by}" if isinstance(home, Block) else "Pass a kmalloc pointer"
+    freed_by = getattr(getattr(pointer, "_home", None), "freed_by", None)
+    cure = f"Free it with {freed_by}" if freed_by else "Pass a kmalloc pointer"
     return invalid_free(f"{function} was given what kmalloc did not return", pointer, cure)

@@ -12,9 +12,10 @@ from typing import Final
 
 from faultinject.errors import OutOfBounds, UsageError
 from faultinject.gfp import ZERO, int_gfp
-from faultinject.mm.kmalloc import Kmalloc, checked_size
+from faultinject.mm.kmalloc import Kmalloc, checked_size, kfree, ksize
 from faultinject.mm.ledger import known_site, recorded
 from faultinject.mm.pointer import Pointer
+from faultinject.mm.ram import Ram
 from faultinject.mm.span import BytesLike, Span
 
 #: Sizes are 64 bits wide, as on the machines that are modelled.
@@ -26,12 +27,22 @@ def kzalloc(heap: Kmalloc, size: int, gfp: int, frame: FrameType | None) -> Poin
     return heap.alloc(size, int_gfp(gfp) | ZERO, frame)
 
 
+def array_size(count: int, size: int) -> int | None:
+    """Return ``count * size``, or None if that overflows 64 bits.
+
+    Raises:
+        SpecError: one of them is negative, or not an int.
+    """
+    total = checked_size(count) * checked_size(size)
+    return None if total > SIZE_MAX else total
+
+
 def kmalloc_array(
     heap: Kmalloc, count: int, size: int, gfp: int, frame: FrameType | None
 ) -> Pointer | None:
     """As kmalloc of ``count * size`` bytes; None, silently, if that overflows 64 bits."""
-    total = checked_size(count) * checked_size(size)
-    return None if total > SIZE_MAX else heap.alloc(total, gfp, frame)
+    total = array_size(count, size)
+    return None if total is None else heap.alloc(total, gfp, frame)
 
 
 def kcalloc(
@@ -39,6 +50,18 @@ def kcalloc(
 ) -> Pointer | None:
     """As `kmalloc_array`, filled with zeros."""
     return kmalloc_array(heap, count, size, int_gfp(gfp) | ZERO, frame)
+
+
+def kfree_sensitive(pointer: Pointer | None, frame: FrameType | None, owner: Ram | None) -> None:
+    """As kfree, but all usable bytes are overwritten with zeros first.
+
+    Raises:
+        DoubleFree: it was freed before.
+        InvalidFree: it is nothing that kfree could free, or of another memory.
+    """
+    if type(pointer) is Pointer and pointer._gone is None:
+        pointer._ram.zero(pointer._offset, ksize(pointer, owner))
+    kfree(pointer, frame, owner)
 
 
 def kstrdup(

@@ -9,20 +9,24 @@ nothing from the model memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from faultinject.callsite import caller_frame
+from faultinject.callsite import outer_frame
 from faultinject.capabilities.failslab import SLAB_FAILSLAB, failslab
 from faultinject.errors import DoubleFree, LeakedObjects, SpecError, UsageError
 from faultinject.gfp import Gfp
-from faultinject.mm.bad_free import invalid_free
+from faultinject.mm.bad_free import double_free, invalid_free
 from faultinject.mm.ledger import recorded, site_of_trace
 from faultinject.mm.page_alloc import PageAllocator, checked_gfp
 from faultinject.mm.pointer import Pointer
 from faultinject.mm.ram import PAGE_SIZE
 from faultinject.mm.slab import SLAB_RECLAIM_ACCOUNT, Constructor, Slab, SlabCache, free_object
 from faultinject.mm.span import Home, Span
+
+if TYPE_CHECKING:
+    from faultinject.mm.memory import Memory
 
 SLAB_HWCACHE_ALIGN: Final = 0x0000_2000
 SLAB_ACCOUNT: Final = 0x0400_0000
@@ -40,6 +44,11 @@ class KmemCache(SlabCache):
 
     __slots__ = ()
 
+    @property
+    def memory(self) -> Memory:
+        """The memory that it is in."""
+        return self._ram.memory
+
     def alloc(self, gfp: int = Gfp.KERNEL) -> Pointer | None:
         """Return an object, or None if a fault is injected or memory is exhausted.
 
@@ -47,7 +56,7 @@ class KmemCache(SlabCache):
             SpecError: `gfp` is not an int or has unknown bits.
             UseAfterFree: the cache was destroyed.
         """
-        return self.take(self.object_size, checked_gfp(gfp), caller_frame())
+        return self.take(self.object_size, checked_gfp(gfp), outer_frame())
 
     def free(self, obj: Pointer | None) -> None:
         """Give an object back; None is a no-op.
@@ -57,7 +66,7 @@ class KmemCache(SlabCache):
             InvalidFree: it is not from this cache.
         """
         if obj is not None:
-            self._free_for(obj, caller_frame())
+            self._free_for(obj, outer_frame())
 
     def alloc_bulk(self, gfp: int, count: int) -> list[Pointer] | None:
         """Return `count` objects, or None and not one of them.
@@ -68,7 +77,7 @@ class KmemCache(SlabCache):
             SpecError: `gfp` is not an int or has unknown bits.
             UsageError: `count` is not an int of 0 or more.
         """
-        frame = caller_frame()
+        frame = outer_frame()
         gfp = checked_gfp(gfp)
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise UsageError("not a number of objects", value=count, cure="Pass 0 or more")
@@ -76,7 +85,7 @@ class KmemCache(SlabCache):
         if count and failslab.should_fail(self, gfp, frame):
             return None
         while len(taken) < count:
-            one = self._take_eligible(self.object_size, gfp, frame)
+            one = self.take(self.object_size, gfp, frame, asked=True)
             if one is None:
                 for other in taken:
                     self._free_for(other, frame)
@@ -84,11 +93,24 @@ class KmemCache(SlabCache):
             taken.append(one)
         return taken
 
-    def free_bulk(self, objects: list[Pointer]) -> None:
-        """Give several objects back, in order; as `free` for each."""
-        frame = caller_frame()
-        for obj in objects:
-            self._free_for(obj, frame)
+    def free_bulk(self, objects: Iterable[Pointer]) -> None:
+        """Give several objects back, in order, or none of them if one of them cannot be.
+
+        Raises:
+            DoubleFree: one was freed before, or is there twice.
+            InvalidFree: one is not from this cache.
+        """
+        frame = outer_frame()
+        objects = list(objects)
+        seen: set[Pointer] = set()
+        with self._ram.lock:
+            for obj in objects:
+                self._verify(obj)
+                if obj._gone is not None or obj in seen:
+                    raise double_free(obj)
+                seen.add(obj)
+            for obj in objects:
+                self._free_for(obj, frame)
 
     def destroy(self) -> None:
         """End the cache and give its pages back.
@@ -99,7 +121,9 @@ class KmemCache(SlabCache):
         """
         with self._ram.lock:
             dead, self._dead = self._dead, True
-            left = [] if dead else self.objects()
+            # Only a cache that must not be destroyed is worth a look at the whole ledger.
+            unused = all(len(slab.free) == slab.total for slab in self.slabs)
+            left = [] if dead or unused else self.objects()
             if left:
                 self._dead = False
         if dead:
@@ -112,13 +136,19 @@ class KmemCache(SlabCache):
             )
         if left:
             self._refuse_destroy(left)
-        self.shrink()
+        with self._ram.lock:
+            self.shrink()
+            self.memory._kmem_caches.pop(self, None)
 
     def __repr__(self) -> str:
         state = "destroyed" if self._dead else f"{len(self.slabs)} slabs"
         return f"<KmemCache {self.name!r}, {self.object_size} bytes, {state}>"
 
     def _free_for(self, obj: object, frame: FrameType | None) -> None:
+        pointer, slab = self._verify(obj)
+        free_object(pointer, slab, frame)
+
+    def _verify(self, obj: object) -> tuple[Pointer, Slab]:
         slab = obj._home if type(obj) is Pointer else None
         if not isinstance(slab, Slab) or slab.cache is not self:
             owner = f"; it is from {slab.kind}" if isinstance(slab, Home) else ""
@@ -128,7 +158,7 @@ class KmemCache(SlabCache):
                 "Free an object to the cache that it came from",
             )
         assert isinstance(obj, Pointer)
-        free_object(obj, slab, frame)
+        return obj, slab
 
     def _refuse_destroy(self, left: list[Span]) -> None:
         shown = [

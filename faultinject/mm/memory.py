@@ -12,23 +12,30 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from faultinject.callsite import caller_frame
+from faultinject.callsite import outer_frame
 from faultinject.gfp import ZERO, Gfp
-from faultinject.mm import kmalloc_family, text
+from faultinject.mm import kmalloc_calls, page_free, page_refs, pool_calls, shortage_calls, text
+from faultinject.mm.attempt import Attempt
 from faultinject.mm.check import check
+from faultinject.mm.failures import Failure
 from faultinject.mm.kernel_version import LATEST
-from faultinject.mm.kmalloc import Kmalloc, kfree, krealloc, ksize
-from faultinject.mm.kmem_cache import KmemCache, create_kmem_cache
+from faultinject.mm.kmalloc import Kmalloc
+from faultinject.mm.kmalloc_buckets import BucketKmalloc
+from faultinject.mm.kmem_cache import KmemCache
 from faultinject.mm.ledger import LiveObject
+from faultinject.mm.logged_state import read_logged_state
+from faultinject.mm.oom import OomKiller
 from faultinject.mm.page import Page
 from faultinject.mm.page_alloc import PageAllocator, checked_gfp
-from faultinject.mm.page_free import free_pages, free_pages_exact
 from faultinject.mm.pointer import Pointer
 from faultinject.mm.pressure import Pressure, consume, fragment
 from faultinject.mm.ram import PAGE_SHIFT, Ram, every_ram
-from faultinject.mm.real_state import load, min_free_kbytes, read_state, sizes
-from faultinject.mm.slab import Constructor, SlabCache
-from faultinject.mm.span import BytesLike, Span
+from faultinject.mm.real_state import RealZone, load, min_free_kbytes, read_state, sizes
+from faultinject.mm.show_mem import show_mem
+from faultinject.mm.slab import SlabCache
+from faultinject.mm.tasks import Tasks
+from faultinject.mm.virtual_clock import VirtualClock
+from faultinject.mm.vmalloc import VmallocAreas
 from faultinject.mm.zone import Zone
 from faultinject.mm.zone_layout import DEFAULT_SIZE, describe
 from faultinject.mm.zones import Zones
@@ -46,14 +53,16 @@ class Memory:
         zones: zone names (DMA, DMA32, Normal, HighMem, Movable) with their sizes, which add
             up to `size`; or ``"x86_64"`` or ``"x86_32"``, which cut `size` as those machines
             do. Default: all of it is Normal.
-        kernel: whose rules the memory is run by, 2.6.24 to 6.6. Default: ``"6.6"``.
+        kernel: whose rules the memory is run by, 2.6.24 to 6.6, or ``"2.0"``, of which kmalloc
+            alone is modelled. Default: ``"6.6"``.
         watermark_rule: ``"iterative"``, ``"direct"`` or ``"modern"``. Default: the kernel's.
         min_free_kbytes: what the watermarks are computed from. Default: what the kernel
             would choose.
         clock: seconds from any start, for the rate limit of failure reports.
 
     Without `zones`, `kernel`, `watermark_rule` and `min_free_kbytes` there are no
-    watermarks: every free page may be taken by every request. With any of them there are.
+    watermarks: every free page may be taken by every request. With any of them there are, and
+    a request that they refuse goes on to reclaim, compaction and the OOM killer.
 
     Flags are `Gfp` values or plain ints everywhere. All methods may be called from
     many threads at once.
@@ -78,7 +87,9 @@ class Memory:
         self.size: Final = sum(zone.pages for zone in made.populated) << PAGE_SHIFT
         self._ram: Final = Ram(self, made.spanned << PAGE_SHIFT)
         self._pages: Final = PageAllocator(self._ram, made, clock)
-        self._heap: Final = Kmalloc(self._pages)
+        bucketed = machine.version.kmalloc == "buckets"
+        self._heap: Final = (BucketKmalloc if bucketed else Kmalloc)(self._pages)
+        self._areas: Final = VmallocAreas(self._heap, self.size)
         self._kmem_caches: dict[KmemCache, None] = {}
         if witnesses is not None:
             witnesses.append(self)
@@ -109,7 +120,35 @@ class Memory:
             SpecError: a text is not of such a file (line and field are named), or the two
                 are not of one machine.
         """
-        zones = read_state(buddyinfo, zoneinfo, node)
+        return cls._in_state(read_state(buddyinfo, zoneinfo, node), kernel, watermark_rule)
+
+    @classmethod
+    def from_show_mem(
+        cls,
+        text: str,
+        *,
+        node: int | None = None,
+        kernel: str = LATEST.name,
+        watermark_rule: str | None = None,
+    ) -> Memory:
+        """Make a memory in the state that the Mem-Info of a kernel log tells, as `from_proc`.
+
+        Args:
+            text: of one report; its other lines, and the log's prefixes, do no harm.
+            node: which NUMA node; needed where there are several.
+            kernel: whose rules the memory is run by; the text may not tell.
+            watermark_rule: as for `Memory`.
+
+        Raises:
+            SpecError: the text has no Mem-Info or several, or one that is cut or
+                inconsistent; line and field are named.
+        """
+        return cls._in_state(read_logged_state(text, node), kernel, watermark_rule)
+
+    @classmethod
+    def _in_state(
+        cls, zones: Sequence[RealZone], kernel: str, watermark_rule: str | None
+    ) -> Memory:
         made = cls(
             zones=sizes(zones),
             kernel=kernel,
@@ -121,93 +160,34 @@ class Memory:
 
     # Objects of any size.
 
-    def kmalloc(self, size: int, gfp: int = Gfp.KERNEL) -> Pointer | None:
-        """Return `size` bytes that hold no promised value, or None.
+    kmalloc = kmalloc_calls.kmalloc
+    kzalloc = kmalloc_calls.kzalloc
+    kmalloc_array = kmalloc_calls.kmalloc_array
+    kcalloc = kmalloc_calls.kcalloc
+    krealloc = kmalloc_calls.krealloc
+    krealloc_array = kmalloc_calls.krealloc_array
+    ksize = kmalloc_calls.ksize
+    kmalloc_size_roundup = kmalloc_calls.kmalloc_size_roundup
+    kfree = kmalloc_calls.kfree
+    kfree_sensitive = kmalloc_calls.kfree_sensitive
+    kstrdup = kmalloc_calls.kstrdup
+    kmemdup = kmalloc_calls.kmemdup
+    vmalloc = kmalloc_calls.vmalloc
+    vzalloc = kmalloc_calls.vzalloc
+    vfree = kmalloc_calls.vfree
+    kvmalloc = kmalloc_calls.kvmalloc
+    kvzalloc = kmalloc_calls.kvzalloc
+    kvmalloc_array = kmalloc_calls.kvmalloc_array
+    kvcalloc = kmalloc_calls.kvcalloc
+    kvfree = kmalloc_calls.kvfree
 
-        ``kmalloc(0)`` is ZERO_SIZE_PTR. More than 4 MiB is None, with one logged
-        warning. Flags that kmalloc cannot honour are dropped with a warning.
+    # Caches and pools of objects.
 
-        Raises:
-            SpecError: `size` is negative or not an int, or `gfp` is not an int.
-        """
-        return self._heap.alloc(size, gfp, caller_frame())
-
-    def kzalloc(self, size: int, gfp: int = Gfp.KERNEL) -> Pointer | None:
-        """As `kmalloc`, filled with zeros."""
-        return kmalloc_family.kzalloc(self._heap, size, gfp, caller_frame())
-
-    def kmalloc_array(self, count: int, size: int, gfp: int = Gfp.KERNEL) -> Pointer | None:
-        """As `kmalloc` of ``count * size`` bytes; None, silently, past 64 bits."""
-        return kmalloc_family.kmalloc_array(self._heap, count, size, gfp, caller_frame())
-
-    def kcalloc(self, count: int, size: int, gfp: int = Gfp.KERNEL) -> Pointer | None:
-        """As `kmalloc_array`, filled with zeros."""
-        return kmalloc_family.kcalloc(self._heap, count, size, gfp, caller_frame())
-
-    def krealloc(self, pointer: Pointer | None, size: int, gfp: int = Gfp.KERNEL) -> Pointer | None:
-        """Resize an object and keep its contents.
-
-        While `size` fits into ``ksize(pointer)``, the same pointer comes back, nothing
-        is allocated and nothing can fail. Otherwise the object moves, and `pointer` is
-        freed. None means failure: `pointer` is still valid. A size of 0 frees and
-        returns ZERO_SIZE_PTR; a `pointer` of None allocates. ``data`` must be taken
-        again. As in the kernel, ``__GFP_ZERO`` does not clear what grows in place.
-
-        Raises:
-            UseAfterFree: it was freed.
-            InvalidFree: it is nothing that kfree could free, or of another Memory.
-        """
-        return krealloc(pointer, size, gfp, caller_frame(), self._heap, self._ram)
-
-    def ksize(self, pointer: Pointer | None) -> int:
-        """Return how many bytes are usable behind `pointer`; 0 for None and ZERO_SIZE_PTR."""
-        return ksize(pointer, self._ram)
-
-    def kfree(self, pointer: Pointer | None) -> None:
-        """Free what the kmalloc family or a kmem_cache returned; None is a no-op.
-
-        Raises:
-            DoubleFree: it was freed before.
-            InvalidFree: it is something else, or of another Memory.
-        """
-        kfree(pointer, caller_frame(), self._ram)
-
-    def kstrdup(
-        self, string: str | BytesLike | Pointer | None, gfp: int = Gfp.KERNEL
-    ) -> Pointer | None:
-        """Copy a string and its closing zero byte; a ``str`` as UTF-8. None for None."""
-        return kmalloc_family.kstrdup(self._heap, string, gfp, caller_frame())
-
-    def kmemdup(self, source: BytesLike | Span, size: int, gfp: int = Gfp.KERNEL) -> Pointer | None:
-        """Copy the first `size` bytes of `source`."""
-        return kmalloc_family.kmemdup(self._heap, source, size, gfp, caller_frame())
-
-    def kmem_cache_create(
-        self,
-        name: str,
-        size: int,
-        align: int = 0,
-        flags: int = 0,
-        ctor: Constructor | None = None,
-    ) -> KmemCache:
-        """Make a cache of objects of one size.
-
-        Args:
-            name: without blanks; need not be unique.
-            size: of an object, in bytes, up to 4 MiB.
-            align: 0, or a power of two up to the page size.
-            flags: SLAB_HWCACHE_ALIGN, SLAB_RECLAIM_ACCOUNT, SLAB_ACCOUNT, SLAB_FAILSLAB.
-            ctor: called with each object once, when its slab is made.
-
-        Raises:
-            SpecError: an argument is impossible.
-        """
-        cache = create_kmem_cache(self._pages, name, size, align, flags, ctor)
-        with self._ram.lock:
-            for gone in [known for known in self._kmem_caches if known.destroyed]:
-                del self._kmem_caches[gone]
-            self._kmem_caches[cache] = None
-        return cache
+    kmem_cache_create = pool_calls.kmem_cache_create
+    mempool_create = pool_calls.mempool_create
+    mempool_create_slab_pool = pool_calls.mempool_create_slab_pool
+    mempool_create_kmalloc_pool = pool_calls.mempool_create_kmalloc_pool
+    mempool_create_page_pool = pool_calls.mempool_create_page_pool
 
     # Whole pages.
 
@@ -219,23 +199,23 @@ class Memory:
         Raises:
             SpecError: `order` is negative or not an int, or `gfp` has unknown bits.
         """
-        return self._pages.alloc_pages(gfp, order, caller_frame())
+        return self._pages.alloc_pages(gfp, order, outer_frame())
 
     def alloc_page(self, gfp: int = Gfp.KERNEL) -> Page | None:
         """Return one page, or None."""
-        return self._pages.alloc_pages(gfp, 0, caller_frame())
+        return self._pages.alloc_pages(gfp, 0, outer_frame())
 
     def get_free_pages(self, gfp: int = Gfp.KERNEL, order: int = 0) -> Pointer | None:
         """As `alloc_pages`, as a pointer."""
-        return self._pages.get_free_pages(gfp, order, caller_frame())
+        return self._pages.get_free_pages(gfp, order, outer_frame())
 
     def get_zeroed_page(self, gfp: int = Gfp.KERNEL) -> Pointer | None:
         """Return a pointer to one page of zeros, or None."""
-        return self._pages.get_free_pages(checked_gfp(gfp) | ZERO, 0, caller_frame())
+        return self._pages.get_free_pages(checked_gfp(gfp) | ZERO, 0, outer_frame())
 
     def alloc_pages_exact(self, size: int, gfp: int = Gfp.KERNEL) -> Pointer | None:
         """Return as few pages as hold `size` bytes, or None; free with `free_pages_exact`."""
-        return self._pages.alloc_pages_exact(size, gfp, caller_frame())
+        return self._pages.alloc_pages_exact(size, gfp, outer_frame())
 
     def free_pages(self, pages: Page | Pointer | None, order: int = 0) -> None:
         """Free what alloc_pages or get_free_pages returned; None is a no-op.
@@ -244,15 +224,37 @@ class Memory:
             DoubleFree: it was freed before.
             InvalidFree: the order is another one, or it is something else.
         """
-        free_pages(pages, order, caller_frame(), self._ram)
+        page_free.free_pages(pages, order, outer_frame(), self._ram)
 
     def free_page(self, page: Page | Pointer | None) -> None:
         """As `free_pages` of order 0."""
-        free_pages(page, 0, caller_frame(), self._ram)
+        page_free.free_pages(page, 0, outer_frame(), self._ram)
 
     def free_pages_exact(self, pointer: Pointer | None, size: int) -> None:
         """Free what alloc_pages_exact returned for `size` bytes; None is a no-op."""
-        free_pages_exact(pointer, size, caller_frame(), self._ram)
+        page_free.free_pages_exact(pointer, size, outer_frame(), self._ram)
+
+    def get_page(self, page: Page) -> None:
+        """Hold a block of pages once more: it takes one free, or `put_page`, more to free it.
+
+        Raises:
+            UseAfterFree: it was freed.
+            InvalidFree: it is no `Page`, or of another Memory.
+        """
+        page_refs.get_page(page, self._ram)
+
+    def put_page(self, page: Page) -> None:
+        """Hold a block of pages once less; with the last reference it is freed.
+
+        Raises:
+            DoubleFree: it was freed before.
+            InvalidFree: it is no `Page`, or of another Memory.
+        """
+        page_free.put_page(page, outer_frame(), self._ram)
+
+    def page_count(self, page: Page) -> int:
+        """Return how often a block of pages is held; 0 once it is free."""
+        return page_refs.page_count(page, self._ram)
 
     # Pressure.
 
@@ -312,6 +314,31 @@ class Memory:
         """
         return fragment(self._pages, order, blocks, zone, movable)
 
+    # Shortage.
+
+    register_shrinker = shortage_calls.register_shrinker
+    compact = shortage_calls.compact
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks of the machine: ``tasks.add(…)`` registers one that may be killed."""
+        return self._pages.slow_path.tasks
+
+    @property
+    def oom(self) -> OomKiller:
+        """The OOM killer: its ``policy``, and its ``kills``."""
+        return self._pages.slow_path.oom
+
+    @property
+    def clock(self) -> VirtualClock:
+        """The virtual time in which requests block; ``clock.now``, ``clock.advance(…)``."""
+        return self._pages.slow_path.clock
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The last hundred requests that could not be met at once; the last to end is last."""
+        return list(self._pages.slow_path.attempts)
+
     # What there is.
 
     @property
@@ -354,16 +381,41 @@ class Memory:
     def caches(self) -> list[SlabCache]:
         """Return all caches in use: kmalloc's first, then those that were created."""
         with self._ram.lock:
-            created = [cache for cache in self._kmem_caches if not cache.destroyed]
-            return [*self._heap.caches(), *created]
+            return [*self._heap.caches(), *self._kmem_caches]
 
     def buddyinfo(self) -> str:
         """Return the free blocks of each order, as /proc/buddyinfo prints them."""
         return text.buddyinfo(self._pages)
 
+    def zoneinfo(self) -> str:
+        """Return marks, sizes and reserves of the zones, as /proc/zoneinfo prints them."""
+        return text.zoneinfo(self._pages)
+
+    def slabinfo(self) -> str:
+        """Return the objects and slabs of each cache, as /proc/slabinfo prints them."""
+        return text.slabinfo(self._pages, self.caches())
+
+    def meminfo(self) -> str:
+        """Return what there is altogether, as /proc/meminfo prints it."""
+        return text.meminfo(self._pages, self.caches())
+
+    def vmstat(self) -> str:
+        """Return pages by use and what happened so far, as /proc/vmstat prints it."""
+        return text.vmstat(self._pages, self.caches(), self._pages.slow_path.events)
+
     def show_mem(self) -> str:
-        """Return what is free and in use, in the manner of the kernel's Mem-Info."""
-        return text.show_mem(self._pages, self.caches())
+        """Return the Mem-Info that the kernel would print now, slabs, and live objects."""
+        with self._ram.lock:
+            return show_mem(self._pages.zones, self.caches(), len(self._ram.live))
+
+    def failures(self) -> list[Failure]:
+        """Return how many requests could not be met, by call site; the most first.
+
+        Injected failures do not count, ``__GFP_NOWARN`` and the limit of reports do not
+        matter.
+        """
+        with self._ram.lock:
+            return self._pages.reports.failures.rows()
 
     def check(self) -> None:
         """Verify that no page and no object is lost or handed out twice.

@@ -13,28 +13,35 @@ Contents: the first page of a block is filled with 0x5a unless ``__GFP_ZERO`` wa
 given; what follows is what the last owner left, or zeros if there was none. To
 fill a large block would commit memory that nobody has asked to use.
 
-Source: Linux 6.6 mm/page_alloc.c. There is no slow path yet: a request that no zone
-allows, by its marks and by the request's rights, fails at once, also with
-``__GFP_NOFAIL``, for which the kernel would wait for ever.
+A request that no zone allows, by its marks and by the request's rights, goes on to the slow
+path (`faultinject.mm.slow_path`).
+
+Source: Linux 6.6 mm/page_alloc.c.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from faultinject.capabilities.fail_page_alloc import fail_page_alloc
+from faultinject.engine import task
 from faultinject.errors import SpecError
 from faultinject.gfp import COMP, HIGHMEM, UNKNOWN, ZERO, Gfp, plain_gfp
 from faultinject.mm.buddy import MAX_ORDER, ORDERS
 from faultinject.mm.ledger import NOWHERE, trace_of
+from faultinject.mm.movable import HeldPages, MovablePage
 from faultinject.mm.page import Page, get_order
 from faultinject.mm.pointer import Pointer
 from faultinject.mm.ram import PAGE_SHIFT, PAGE_SIZE, POISON_INUSE, Ram
+from faultinject.mm.slow_path import SlowPath
 from faultinject.mm.span import Home
 from faultinject.mm.warn import Reports, too_large
-from faultinject.mm.zones import PLAN_BITS, Zones, contradiction
+from faultinject.mm.zones import PLAN_BITS, Plan, Zones, contradiction
+
+if TYPE_CHECKING:
+    from faultinject.mm.slab import SlabCache
 
 _FILL: Final = POISON_INUSE * PAGE_SIZE
 _MOVABLE: Final = int(Gfp.MOVABLE)
@@ -82,16 +89,28 @@ class PageAllocator:
         blocks: takes them back.
         held: pages that are out of reach, but allocated to nobody: order by frame number.
         reports: of requests that could not be met.
+        slow_path: what is done for requests that no zone would meet at once.
     """
 
-    __slots__ = ("_large", "_movable", "_plain", "blocks", "held", "ram", "reports", "zones")
+    __slots__ = (
+        "_large",
+        "_movable",
+        "_plain",
+        "blocks",
+        "held",
+        "ram",
+        "reports",
+        "slow_path",
+        "zones",
+    )
 
     def __init__(self, ram: Ram, zones: Zones, clock: Callable[[], float]) -> None:
         self.ram = ram
         self.zones = zones
         self.blocks = zones.blocks
-        self.held: dict[int, int] = {}
-        self.reports = Reports(ram, clock)
+        self.held = HeldPages()
+        self.slow_path = SlowPath(ram, zones, self.held)
+        self.reports = Reports(ram, zones, clock)
         # One home per order serves all blocks of that order.
         self._plain = [Block(self, "pages", o, 1 << o, "free_pages") for o in range(ORDERS)]
         self._movable = [Block(self, "pages", o, 1 << o, "free_pages", True) for o in range(ORDERS)]
@@ -109,32 +128,78 @@ class PageAllocator:
         plan = self.zones.plans[gfp & PLAN_BITS]
         if plan is None:
             raise contradiction(gfp)
-        if fail_page_alloc.should_fail(order, gfp, frame):
+        if task.live and fail_page_alloc.should_fail(order, gfp, frame):
             return None
         ram = self.ram
         with ram.lock:
             # In the first zone, as long as its marks leave no doubt; else wherever they allow.
             pfn = plan.take(order) if plan.buddy.nr_free >= plan.needs[order] else None
             if pfn is None:
-                pfn = self.zones.search(plan, order, gfp)
+                pfn = self.slow_path.search(plan, order, gfp)
             if pfn is not None:
                 offset = pfn << PAGE_SHIFT
+                if gfp & _MOVABLE:
+                    return self._movable_page(offset, order, gfp, frame)
                 page = Page(
                     ram,
                     offset,
                     PAGE_SIZE << order,
-                    self._movable[order] if gfp & _MOVABLE else self._plain[order],
+                    self._plain[order],
                     (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE,
                 )
                 ram.live[offset] = page
         if pfn is None:
-            self.reports.page_allocation_failure(order, gfp, frame)
-            return None
+            return self._slow_page(plan, order, gfp, frame)
         if gfp & ZERO:
             ram.zero(offset, PAGE_SIZE << order)
         else:
             ram.bytes[offset : offset + PAGE_SIZE] = _FILL
         return page
+
+    def _slow_page(self, plan: Plan, order: int, gfp: int, frame: FrameType | None) -> Page | None:
+        pfn = self._go_slowly(plan, order, gfp, frame)
+        if pfn is None:
+            return None
+        offset = pfn << PAGE_SHIFT
+        if gfp & _MOVABLE:
+            return self._movable_page(offset, order, gfp, frame)
+        page = Page(self.ram, offset, PAGE_SIZE << order, self._plain[order], trace_of(frame))
+        with self.ram.lock:
+            self.ram.live[offset] = page
+        self._fill(offset, order, gfp)
+        return page
+
+    def _movable_page(self, offset: int, order: int, gfp: int, frame: FrameType | None) -> Page:
+        make = Page if order else MovablePage  # larger blocks are not moved
+        page = make(self.ram, offset, PAGE_SIZE << order, self._movable[order], trace_of(frame))
+        with self.ram.lock:
+            # From here on another thread may move it.
+            self._fill(offset, order, gfp)
+            self.ram.live[offset] = page
+        return page
+
+    def _go_slowly(
+        self,
+        plan: Plan,
+        order: int,
+        gfp: int,
+        frame: FrameType | None,
+        cache: SlabCache | None = None,
+        *,
+        bonus: bool = False,
+    ) -> int | None:
+        pfn, attempt = self.slow_path.go(plan, order, gfp)
+        if pfn is None and not bonus:
+            # Where nothing was tried, there is nothing to tell.
+            told = attempt if attempt.stages else None
+            self.reports.page_allocation_failure(order, gfp, frame, cache, told)
+        return pfn
+
+    def _fill(self, offset: int, order: int, gfp: int) -> None:
+        if gfp & ZERO:
+            self.ram.zero(offset, PAGE_SIZE << order)
+        else:
+            self.ram.bytes[offset : offset + PAGE_SIZE] = _FILL
 
     def get_free_pages(self, gfp: int, order: int, frame: FrameType | None) -> Pointer | None:
         """Take a block as a pointer; ``__GFP_HIGHMEM`` is dropped, as in the kernel."""
@@ -175,11 +240,18 @@ class PageAllocator:
         return pointer
 
     def obtain(
-        self, order: int, gfp: int, frame: FrameType | None, *, retry: bool = False
+        self,
+        order: int,
+        gfp: int,
+        frame: FrameType | None,
+        *,
+        retry: bool = False,
+        cache: SlabCache | None = None,
     ) -> int | None:
         """Take a block without an entry in the ledger; return its offset.
 
-        `retry` marks the second try of one request, which a campaign counts once.
+        `retry` marks the second try of one request, which a campaign counts once; `cache` is
+        what the block is to be a slab of.
         """
         if order > MAX_ORDER:
             too_large(order, gfp, frame)
@@ -187,15 +259,18 @@ class PageAllocator:
         plan = self.zones.plans[gfp & PLAN_BITS]
         if plan is None:
             raise contradiction(gfp)
-        if fail_page_alloc.should_fail(order, gfp, frame, retry):
+        if task.live and fail_page_alloc.should_fail(order, gfp, frame, retry):
             return None
         with self.ram.lock:
             pfn = plan.take(order) if plan.buddy.nr_free >= plan.needs[order] else None
             if pfn is None:
-                pfn = self.zones.search(plan, order, gfp)
+                pfn = self.slow_path.search(plan, order, gfp)
         if pfn is None:
-            self.reports.page_allocation_failure(order, gfp, frame)
-            return None
+            # The larger order of a new slab is a bonus: to go without is no failure.
+            bonus = cache is not None and not retry
+            pfn = self._go_slowly(plan, order, gfp, frame, cache, bonus=bonus)
+            if pfn is None:
+                return None
         return pfn << PAGE_SHIFT
 
     def _hand_out(

@@ -1,7 +1,7 @@
-"""The way back of whole pages: free_pages and free_pages_exact, with their checks.
+"""The way back of whole pages: free_pages, put_page and free_pages_exact, with their checks.
 
-Not here: how pages are taken (`faultinject.mm.page_alloc`), and merging
-(`faultinject.mm.buddy`).
+Not here: how pages are taken (`faultinject.mm.page_alloc`), who else holds them
+(`faultinject.mm.page_refs`), and merging (`faultinject.mm.buddy`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from faultinject.mm.bad_free import double_free, invalid_free
 from faultinject.mm.ledger import NOWHERE, known_site, recorded, trace_of
 from faultinject.mm.page import Page
 from faultinject.mm.page_alloc import Block
+from faultinject.mm.page_refs import counted_page, drop_shared, wrong_order
 from faultinject.mm.pointer import Pointer
 from faultinject.mm.ram import PAGE_SHIFT, PAGE_SIZE, Ram
-from faultinject.mm.span import Home, Span
+from faultinject.mm.span import Span
 
 
 def free_pages(span: object, order: int, frame: FrameType | None, owner: Ram | None) -> None:
@@ -34,34 +35,42 @@ def free_pages(span: object, order: int, frame: FrameType | None, owner: Ram | N
     if span is None:
         return
     if type(span) is Page and (owner is None or owner is span._ram):
-        home: Home = span._home
+        home: Block = span._home  # type: ignore[assignment]  # pages have no other
     else:
-        home = _block_of(span, "free_pages", owner)
-    assert isinstance(span, Span)
-    assert isinstance(home, Block)
+        span, home = _block_of(span, "free_pages", owner)
     if type(order) is not int or order != home.order:
-        if span._gone is None:
-            raise recorded(
-                InvalidFree(
-                    f"a block of order {home.order} was freed as order {order!r}",
-                    value=span.summary,
-                    address=span.address,
-                    allocated_at=known_site(span._made),
-                    cure=f"Pass order {home.order} to free_pages",
-                )
-            )
-        raise double_free(span)
+        with span._ram.lock:
+            if span._gone is not None:
+                raise double_free(span)
+            if drop_shared(span, order):
+                return
+            home = span._home  # type: ignore[assignment]  # no longer shared, perhaps
+        if type(order) is not int or order != home.order:
+            raise wrong_order(span, home.order, order)
     ram = span._ram
     with ram.lock:
-        first = span._gone is None
-        if first:
+        if span._gone is None:
             span._gone = (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE
             del ram.live[span._offset]
             if span._view is not None:
                 span._revoke_view(poison=True)
             home.allocator.blocks.free(span._offset >> PAGE_SHIFT, order)
-    if not first:
-        raise double_free(span)
+            return
+    raise double_free(span)
+
+
+def put_page(page: object, frame: FrameType | None, owner: Ram | None) -> None:
+    """Take a reference to a block of pages away; without the last one it is freed.
+
+    Raises:
+        DoubleFree: it was freed before.
+        InvalidFree: it is no `Page`, or of another memory.
+    """
+    live = counted_page(page, "put_page", owner)
+    with live._ram.lock:
+        if live._gone is None and drop_shared(live, None):
+            return
+        _retire(*_block_of(live, "free_pages", owner), frame)
 
 
 def free_pages_exact(span: object, size: int, frame: FrameType | None, owner: Ram | None) -> None:
@@ -73,8 +82,7 @@ def free_pages_exact(span: object, size: int, frame: FrameType | None, owner: Ra
     """
     if span is None:
         return
-    home = _block_of(span, "free_pages_exact", owner)
-    assert isinstance(span, Span)
+    span, home = _block_of(span, "free_pages_exact", owner)
     plain = isinstance(size, int) and not isinstance(size, bool)
     if span._gone is None and (not plain or -(-size // PAGE_SIZE) != home.pages):
         raise recorded(
@@ -115,14 +123,14 @@ def _retire(span: Span, home: Block, frame: FrameType | None) -> None:
         raise double_free(span)
 
 
-def _block_of(span: object, function: str, owner: Ram | None) -> Block:
+def _block_of(span: object, function: str, owner: Ram | None) -> tuple[Span, Block]:
     if not isinstance(span, Span):
         raise invalid_free(
             f"{function} was given what is no page", span, "Pass what the allocation returned"
         )
     home = getattr(span, "_home", None)  # ZERO_SIZE_PTR has none
     if not isinstance(home, Block) or home.freed_by != function:
-        freed_by = home.freed_by if isinstance(home, Block) else "kfree"
+        freed_by = getattr(home, "freed_by", "kfree")
         raise invalid_free(
             f"{function} was given what another call must free", span, f"Free it with {freed_by}"
         )
@@ -130,4 +138,4 @@ def _block_of(span: object, function: str, owner: Ram | None) -> Block:
         raise invalid_free(
             f"{function} was given an object of another Memory", span, "Free it in its own Memory"
         )
-    return home
+    return span, home

@@ -32,7 +32,8 @@ class Pressure:
 
     Attributes:
         movable: whether compaction may move them.
-        blocks: the order of each block, by its first page frame.
+        blocks: the order of each block, by its first page frame; where the pages may be
+            moved, compaction changes it.
     """
 
     __slots__ = ("_pages", "blocks", "movable")
@@ -41,18 +42,19 @@ class Pressure:
         self._pages = pages
         self.movable = movable
         self.blocks = dict(taken)
-        pages.held.update(self.blocks)
+        pages.held.hold(self)
 
     @property
     def size(self) -> int:
         """How many bytes are held."""
-        return sum(PAGE_SIZE << order for order in self.blocks.values())
+        with self._pages.ram.lock:
+            return sum(PAGE_SIZE << order for order in self.blocks.values())
 
     def release(self) -> None:
         """Give all pages back; a second time is a no-op."""
         with self._pages.ram.lock:
             for pfn, order in self.blocks.items():
-                del self._pages.held[pfn]
+                self._pages.held.release(pfn)
                 self._pages.blocks.free(pfn, order)
             self.blocks.clear()
 
@@ -89,10 +91,13 @@ def consume(
     said = amount if leave is None else leave
     size = None if leave in MARKS else parse_size(said, of=_AMOUNT, least=0)
     with pages.ram.lock:
-        free = sum(each.free for each in zones)
+        free = sum(each.buddy.nr_free for each in zones)
         if size is None:
             mark = MARKS.index(str(leave))
-            shares = [max(each.free - each.marks[mark], 0) for each in zones]
+            surplus = (max(each.free - each.marks[mark], 0) for each in zones)
+            shares = [
+                min(own, each.buddy.nr_free) for own, each in zip(surplus, zones, strict=True)
+            ]
         else:
             wanted = size >> PAGE_SHIFT
             if wanted > free:
@@ -170,7 +175,7 @@ def _kind(pages: PageAllocator, movable: bool) -> int:
 def _shares(zones: list[Zone], wanted: int) -> list[int]:
     shares = []
     for zone in zones:
-        shares.append(min(wanted, zone.free))
+        shares.append(min(wanted, zone.buddy.nr_free))
         wanted -= shares[-1]
     return shares
 

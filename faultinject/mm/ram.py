@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import weakref
+from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -54,20 +55,59 @@ class Ram:
         lock: guards every structure of the memory. Never held while a fault is
             decided, a message is logged or a constructor runs: those may call back.
         memory: the memory that this belongs to.
+        own: what the model allocated for itself, offset -> span: no leak of anybody.
         serial: the how manieth of the process.
     """
 
-    __slots__ = ("__weakref__", "bytes", "live", "lock", "memory", "serial", "size")
+    __slots__ = (
+        "__weakref__",
+        "_beside",
+        "bytes",
+        "live",
+        "lock",
+        "memory",
+        "own",
+        "serial",
+        "size",
+    )
 
     def __init__(self, memory: Memory, size: int) -> None:
         self.memory = memory
         self.size = size
         self.bytes = _map(size)
         self.live: dict[int, Span] = {}
+        self.own: dict[int, Span] = {}
         self.lock = threading.RLock()
         self.serial = next(_serials)
+        self._beside: weakref.WeakSet[Ram] = weakref.WeakSet()
         with _everyone_lock:
             _everyone.add(self)
+
+    def beside(self, size: int) -> Ram:
+        """Map more bytes of the same memory, under the same lock and ledger."""
+        other = Ram.__new__(Ram)
+        other.memory, other.size, other.serial = self.memory, size, self.serial
+        other.live, other.own, other.lock = self.live, self.own, self.lock
+        other.bytes = _map(size)
+        with self.lock:
+            self._beside.add(other)
+        return other
+
+    def claim(self, offset: int) -> None:
+        """Make what was allocated at `offset` the model's own: nobody else frees or leaks it."""
+        with self.lock:
+            self.own[offset] = self.live.pop(offset)
+
+    def disclaim(self, offset: int) -> None:
+        """Undo `claim`, so that it can be freed."""
+        with self.lock:
+            self.live[offset] = self.own.pop(offset)
+
+    def renew_lock(self) -> None:
+        """Replace the lock: after a fork nobody might be left to release it."""
+        self.lock = threading.RLock()
+        for other in self._beside:
+            other.lock = self.lock
 
     def zero(self, offset: int, length: int) -> None:
         """Fill `length` bytes with zeros."""
@@ -83,6 +123,7 @@ class Ram:
             offset += step
 
 
+@cache
 def _no_reserve() -> int:
     """Give MAP_NORESERVE: without it a memory as large as the machine's is refused."""
     # The module has it since 3.13; elsewhere than here the number is another one.
@@ -127,7 +168,7 @@ def _renew_locks() -> None:
     # Threads do not survive a fork, the locks they held would.
     _everyone_lock = threading.Lock()
     for ram in every_ram():
-        ram.lock = threading.RLock()
+        ram.renew_lock()
 
 
 if hasattr(os, "register_at_fork"):

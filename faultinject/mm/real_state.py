@@ -1,7 +1,8 @@
 """The state of a real machine, put into a memory.
 
-Lives here: what ``Memory.from_proc`` takes over: sizes, marks, reserves, free blocks. Not
-here: how the texts are read (`faultinject.mm.proc_text`).
+Lives here: what ``Memory.from_proc`` takes over: sizes, marks, reserves, free blocks; and
+how a memory gets so. Not here: how the texts are read (`faultinject.mm.proc_text`), a log's
+(`faultinject.mm.logged_state`).
 
 Who holds the pages that are not free is not in the texts: they are held by nobody, as
 those of ``Memory.consume`` are.
@@ -9,18 +10,20 @@ those of ``Memory.consume`` are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from faultinject.errors import SpecError
-from faultinject.mm.marks import DMA, DMA32, MOVABLE, NORMAL, ZONES, Marks, in_kb
+from faultinject.mm.buddy import MAX_ORDER, ORDERS
+from faultinject.mm.built_zones import DEVICE, built_with
+from faultinject.mm.cutting import Block, cut
+from faultinject.mm.marks import DMA, DMA32, NORMAL, ZONES, Marks, in_kb
+from faultinject.mm.migrate import HIGHATOMIC, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES
 from faultinject.mm.page_alloc import PageAllocator
-from faultinject.mm.pressure import fragment
+from faultinject.mm.pressure import Pressure, fragment
 from faultinject.mm.proc_text import ProcZone, parse_buddyinfo, parse_zoneinfo
 from faultinject.mm.ram import PAGE_SHIFT
-
-# A zone that the kernel may have, and the model has not: no request of ours ends there.
-_DEVICE: Final = "Device"
+from faultinject.mm.zone import Zone
 
 
 class RealZone(NamedTuple):
@@ -34,6 +37,9 @@ class RealZone(NamedTuple):
         boost: pages that are added to each mark for now.
         reserve: by the name of the highest zone that a request may use: pages kept from it.
         blocks: free blocks by order.
+        set_aside: pages of the pageblocks that are set aside for atomic requests.
+        atomic: the blocks of those, by order; they are among `blocks`.
+        uncounted: by how much there are more free blocks than the counter of free pages says.
     """
 
     name: str
@@ -42,6 +48,9 @@ class RealZone(NamedTuple):
     boost: int
     reserve: dict[str, int]
     blocks: tuple[int, ...]
+    set_aside: int = 0
+    atomic: tuple[int, ...] = ()
+    uncounted: int = 0
 
 
 def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[RealZone]:
@@ -56,18 +65,13 @@ def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[R
         SpecError: a text is not of such a file, or the two are not of one machine.
     """
     blocks, zones = parse_buddyinfo(buddyinfo), parse_zoneinfo(zoneinfo)
-    nodes = sorted({place[0] for place in blocks})
-    if node is None and len(nodes) > 1:
-        raise SpecError("a machine of several nodes", value=nodes, cure="Name one: node=0")
-    node = nodes[0] if node is None else node
-    if node not in nodes:
-        raise SpecError("the machine has no such node", value=node, cure=f"Pass one of {nodes}")
+    node = chosen_node([place[0] for place in blocks], node)
     own = [zone for zone in zones if zone.place[0] == node]
     names = _configured(own)
     found = []
     for zone in own:
         name, counts = zone.place[1], blocks.get(zone.place)
-        if not zone.managed or name == _DEVICE:
+        if not zone.managed or name == DEVICE:
             continue
         where = f"node {node}, zone {name}"
         if counts is None or name not in ZONES:
@@ -91,10 +95,25 @@ def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[R
         if min(marks) < 0:
             raise SpecError("a boost above the mark", value=zone.boost, where=where)
         reserve = {each: zone.protection[at] for at, each in enumerate(names) if each in ZONES}
-        found.append(
-            RealZone(name, max(zone.spanned, zone.managed), marks, zone.boost, reserve, counts)
-        )
+        pages = max(zone.spanned, zone.managed)
+        uncounted = free - zone.free
+        found.append(RealZone(name, pages, marks, zone.boost, reserve, counts, uncounted=uncounted))
     return found
+
+
+def chosen_node(present: Iterable[int], node: int | None) -> int:
+    """Give the node that is meant.
+
+    Raises:
+        SpecError: it is none of those that are there, or none is named and there are several.
+    """
+    nodes = sorted(set(present))
+    if node is None and len(nodes) > 1:
+        raise SpecError("a machine of several nodes", value=nodes, cure="Name one: node=0")
+    node = nodes[0] if node is None else node
+    if node not in nodes:
+        raise SpecError("the machine has no such node", value=node, cure=f"Pass one of {nodes}")
+    return node
 
 
 def _configured(zones: Sequence[ProcZone]) -> tuple[str, ...]:
@@ -103,16 +122,16 @@ def _configured(zones: Sequence[ProcZone]) -> tuple[str, ...]:
     listed = tuple(zone.place[1] for zone in zones)
     if len(listed) == size:
         return listed
-    # Older kernels list only zones that have pages; these two are always there.
-    found = tuple(name for name in (*ZONES, _DEVICE) if name in {*listed, NORMAL, MOVABLE})
-    if len(found) != size or any(len(zone.protection) != size for zone in zones if zone.managed):
+    # Older kernels list only zones that have pages.
+    found = built_with(frozenset(listed), size)
+    if not found or any(len(zone.protection) != size for zone in zones if zone.managed):
         raise SpecError(
             f"a protection of {size} zones, where the text has {len(listed)}",
             value=list(listed),
             where="zoneinfo",
             cure="Pass the whole text of the file, as it is",
         )
-    return found
+    return found[0]
 
 
 def min_free_kbytes(zones: Sequence[RealZone]) -> int:
@@ -137,7 +156,40 @@ def load(pages: PageAllocator, zones: Sequence[RealZone]) -> None:
                 # Of a zone that the kernel has not, requests go to the next one below.
                 kept = state.reserve.get(name, kept)
                 reserve.append(kept)
+            _load_blocks(pages, zone, state)
+            zone.uncounted = state.uncounted
             pages.zones.set_marks(zone, state.marks)
             pages.zones.set_boost(zone, state.boost)
             pages.zones.set_reserve(zone, tuple(reserve))
-            fragment(pages, None, state.blocks, zone.name, movable=True)
+
+
+def _load_blocks(pages: PageAllocator, zone: Zone, state: RealZone) -> None:
+    atomic, aside = [0] * ORDERS, 0
+    if zone.version.highatomic and zone.rule == "modern" and state.set_aside:
+        atomic[: len(state.atomic)] = state.atomic
+        aside = state.set_aside >> PAGEBLOCK_ORDER
+    counts = [*state.blocks, *[0] * (ORDERS - len(state.blocks))]
+    counts = [count - atomic[order] for order, count in enumerate(counts)]
+    largest = -(-aside << PAGEBLOCK_ORDER >> MAX_ORDER)
+    counts[MAX_ORDER] += largest
+    # What is not free is not known to be movable: nothing gets it out of the way.
+    fragment(pages, None, counts, zone.name, movable=False)
+    whole: list[Block] = []
+    for _ in range(largest):
+        pfn = zone.buddy.alloc(MAX_ORDER)
+        assert pfn is not None
+        end = pfn + (1 << MAX_ORDER)
+        whole += [(at, PAGEBLOCK_ORDER) for at in range(pfn, end, PAGEBLOCK_PAGES)]
+    _set_aside(pages, zone, whole[:aside], atomic)
+    Pressure(pages, whole[aside:], False)
+
+
+def _set_aside(pages: PageAllocator, zone: Zone, blocks: list[Block], free: list[int]) -> None:
+    """Set pageblocks aside for atomic requests, with so many free blocks of each order."""
+    kept, taken = cut(blocks, free, where=f"what zone {zone.name} has set aside")
+    Pressure(pages, taken, False)
+    for pfn, _ in blocks:
+        pages.blocks.lists[pfn >> PAGEBLOCK_ORDER] = zone.buddy.lists[HIGHATOMIC]
+    for pfn, order in reversed(kept):
+        pages.blocks.free(pfn, order)
+    zone.reserved_highatomic = len(blocks) << PAGEBLOCK_ORDER

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Final
 
 from faultinject.capabilities.failslab import failslab
+from faultinject.engine import task
 from faultinject.errors import UseAfterFree
 from faultinject.gfp import (
     COMP,
@@ -41,8 +42,8 @@ from faultinject.mm.bad_free import double_free
 from faultinject.mm.ledger import NOWHERE, recorded
 from faultinject.mm.page_alloc import PageAllocator
 from faultinject.mm.pointer import Pointer
-from faultinject.mm.ram import PAGE_SHIFT, PAGE_SIZE, POISON_INUSE, POISON_LIMIT
-from faultinject.mm.slab_order import min_partial, minimum_order, preferred_order
+from faultinject.mm.ram import PAGE_SHIFT, POISON_INUSE, POISON_LIMIT
+from faultinject.mm.slab_order import SlabLayout, slub_layout
 from faultinject.mm.span import Home, Span
 
 SLAB_HWCACHE_ALIGN: Final = 0x0000_2000
@@ -88,9 +89,9 @@ class Slab(Home):
         self.cache = cache
         self.offset = offset
         self.order = order
-        self.total = (PAGE_SIZE << order) // cache.size
-        end = offset + self.total * cache.size
-        self.free = list(range(end - cache.size, offset - 1, -cache.size))
+        size, first = cache.size, offset + cache.layout.lead
+        self.total = cache.layout.objects(order)
+        self.free = list(range(first + (self.total - 1) * size, first - 1, -size))
 
 
 class SlabCache:
@@ -100,6 +101,7 @@ class SlabCache:
         name: as given.
         object_size: the size of an object in bytes, as given.
         size: the distance of two objects: `object_size`, aligned.
+        layout: how its slabs are cut.
         align: of every object, in bytes.
         flags: SLAB_* bits.
         order: of a slab, if that many pages can be had; `min_order` otherwise.
@@ -122,6 +124,7 @@ class SlabCache:
         "flags",
         "is_bootstrap",
         "kind",
+        "layout",
         "min_order",
         "min_partial",
         "name",
@@ -142,25 +145,28 @@ class SlabCache:
         flags: int = 0,
         page_flags: int = 0,
         ctor: Constructor | None = None,
+        layout: SlabLayout | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
         self.object_size = object_size
-        self.size = -(-object_size // align) * align
+        self.layout = layout or slub_layout(object_size, align)
+        self.size = self.layout.size
         self.align = align
         self.flags = flags
         self.is_bootstrap = False
-        self.order = preferred_order(self.size)
-        self.min_order = minimum_order(self.size)
-        self.min_partial = min_partial(self.size)
+        self.order = self.layout.order
+        self.min_order = self.layout.min_order
+        self.min_partial = self.layout.min_partial
         self._pages = pages
         self._ram = pages.ram
         self._page_flags = page_flags | (COMP if self.order else 0)
         if flags & SLAB_RECLAIM_ACCOUNT:
             self._page_flags |= RECLAIMABLE
         self._ctor = ctor
-        self._fill = POISON_INUSE * min(self.size, POISON_LIMIT)
-        self._zeros = bytes(self.size) if self.size <= POISON_LIMIT else b""
+        room = self.layout.room
+        self._fill = POISON_INUSE * min(room, POISON_LIMIT)
+        self._zeros = bytes(room) if room <= POISON_LIMIT else b""
         self._dead = False
         # Stands for "no slab is active": an empty one, so that the hot path need not ask.
         self._none = Slab(self, 0, 0)
@@ -200,13 +206,15 @@ class SlabCache:
         state = "destroyed" if self._dead else f"{len(self.slabs)} slabs"
         return f"<SlabCache {self.name!r}, {self.object_size} bytes, {state}>"
 
-    def take(self, size: int, gfp: int, frame: FrameType | None) -> Pointer | None:
-        """Return an object of `size` requested bytes for `frame`; flags are checked already."""
-        if failslab.should_fail(self, gfp, frame):
-            return None
-        return self._take_eligible(size, gfp, frame)
+    def take(
+        self, size: int, gfp: int, frame: FrameType | None, asked: bool = False
+    ) -> Pointer | None:
+        """Return an object of `size` requested bytes for `frame`; flags are checked already.
 
-    def _take_eligible(self, size: int, gfp: int, frame: FrameType | None) -> Pointer | None:
+        `asked` tells that failslab has had its say about a larger whole.
+        """
+        if not asked and task.live and failslab.should_fail(self, gfp, frame):
+            return None
         ram = self._ram
         trace = (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE
         while True:
@@ -222,9 +230,9 @@ class SlabCache:
                 return None
         if gfp & ZERO:
             if self._zeros:
-                ram.bytes[offset : offset + self.size] = self._zeros
+                ram.bytes[offset : offset + len(self._zeros)] = self._zeros
             else:
-                ram.zero(offset, self.size)
+                ram.zero(offset, self.layout.room)
         elif self._ctor is None:
             fill = self._fill
             ram.bytes[offset : offset + len(fill)] = fill
@@ -246,10 +254,10 @@ class SlabCache:
         if first & DIRECT_RECLAIM and self.order > self.min_order:
             first = (first | NOMEMALLOC) & ~RECLAIM
         order = self.order
-        offset = self._pages.obtain(order, first, frame)
+        offset = self._pages.obtain(order, first, frame, cache=self)
         if offset is None:
             order = self.min_order
-            offset = self._pages.obtain(order, flags, frame, retry=True)
+            offset = self._pages.obtain(order, flags, frame, retry=True, cache=self)
             if offset is None:
                 return False
         slab = Slab(self, offset, order)
@@ -303,8 +311,7 @@ def free_object(pointer: Pointer, slab: Slab, frame: FrameType | None) -> None:
     trace = (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE
     ram = pointer._ram
     with ram.lock:
-        first = pointer._gone is None
-        if first:
+        if pointer._gone is None:
             pointer._gone = trace
             offset = pointer._offset
             del ram.live[offset]
@@ -314,5 +321,5 @@ def free_object(pointer: Pointer, slab: Slab, frame: FrameType | None) -> None:
             free.append(offset)
             if len(free) == 1 or len(free) == slab.total:
                 slab.cache.settle(slab)
-    if not first:
-        raise double_free(pointer)
+            return
+    raise double_free(pointer)

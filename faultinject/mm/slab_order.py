@@ -1,4 +1,4 @@
-"""How large a slab is: the block order that holds objects of a size well.
+"""How a slab is cut, and how large it is: the block order that holds objects of a size well.
 
 Lives here: arithmetic only. Not here: the slabs (`faultinject.mm.slab`).
 
@@ -8,7 +8,7 @@ machine with one CPU.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from faultinject.mm.buddy import MAX_ORDER
 from faultinject.mm.ram import PAGE_SIZE
@@ -19,6 +19,37 @@ LARGEST: Final = 3
 WANTED: Final = 8
 _FEWEST_MIN_PARTIAL: Final = 5
 _MOST_MIN_PARTIAL: Final = 10
+
+
+class SlabLayout(NamedTuple):
+    """How the slabs of a cache are cut.
+
+    Attributes:
+        size: the distance of two objects, in bytes.
+        room: how much of that is usable.
+        lead: what lies before the first object of a slab, in bytes.
+        order: of a slab, if that many pages can be had; `min_order` otherwise.
+        min_order: the smallest that holds one object.
+        min_partial: how many partial slabs are kept before empty ones are given back.
+    """
+
+    size: int
+    room: int
+    lead: int
+    order: int
+    min_order: int
+    min_partial: int
+
+    def objects(self, order: int) -> int:
+        """Return how many objects a slab of `order` holds."""
+        # What lies in front of an object is a part of its slot.
+        return ((PAGE_SIZE << order) - self.lead + self.size - self.room) // self.size
+
+
+def slub_layout(object_size: int, align: int) -> SlabLayout:
+    """Lay objects of a size out as SLUB does, each on a multiple of `align`."""
+    size = -(-object_size // align) * align
+    return SlabLayout(size, size, 0, preferred_order(size), minimum_order(size), min_partial(size))
 
 
 def preferred_order(size: int) -> int:

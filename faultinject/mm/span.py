@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from operator import index
-from typing import TYPE_CHECKING, NoReturn, SupportsIndex, TypeAlias, overload
+from typing import TYPE_CHECKING, ClassVar, NoReturn, SupportsIndex, TypeAlias, overload
 
 from faultinject.errors import OutOfBounds, UsageError, UseAfterFree
 from faultinject.mm.ledger import Trace, known_site, recorded, site_of_trace
@@ -30,9 +30,11 @@ class Home:
 
     Attributes:
         kind: as in `faultinject.mm.ledger.LiveObject.kind`.
+        shared: whether there are more references to the span than one.
     """
 
     __slots__ = ("kind",)
+    shared: ClassVar[bool] = False
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -1,20 +1,33 @@
-"""The state of a memory as text, in the kernel's formats.
+"""The state of a memory as text, in the format of the kernel's files in /proc.
 
-Lives here: ``/proc/buddyinfo`` and a short Mem-Info. Not here: the messages of
-failures (`faultinject.mm.warn`).
+Lives here: buddyinfo, zoneinfo, slabinfo, meminfo and vmstat. Not here: the Mem-Info of
+logs (`faultinject.mm.show_mem`), reading such files (`faultinject.mm.proc_text`).
 
-Source: Linux 6.6 mm/vmstat.c, frag_show_print(); mm/show_mem.c.
+What a kernel counts and the model has not is left out, but for the lines of meminfo that
+programs read.
+
+Source: Linux mm/vmstat.c, frag_show_print() and zoneinfo_show_print(), 2.6.24 and 6.6;
+mm/slab_common.c, cache_show(); fs/proc/meminfo.c.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from faultinject.mm.migrate import LETTERS
+from faultinject.mm.marks import in_kb
 from faultinject.mm.page_alloc import PageAllocator
-from faultinject.mm.ram import PAGE_SIZE
+from faultinject.mm.show_mem import release_of, slab_pages
 from faultinject.mm.slab import SlabCache
 from faultinject.mm.zone import Zone
+from faultinject.mm.zones import Zones
+
+_MODERN: Final = (4, 9)
+_BOOST_SINCE: Final = (5, 10)
+_MANAGED_SINCE: Final = (3, 9)
+
+#: Of meminfo, what the model has none of; programs look for it.
+_NOTHING: Final = ("SwapTotal", "SwapFree", "Dirty", "Writeback", "AnonPages", "Mapped", "Shmem")
 
 
 def buddyinfo(pages: PageAllocator) -> str:
@@ -22,55 +35,133 @@ def buddyinfo(pages: PageAllocator) -> str:
     with pages.ram.lock:
         zones = [(zone.name, zone.blocks()) for zone in pages.zones.populated]
     return "".join(
-        f"Node 0, zone {name:>8} {''.join(f'{count:6d} ' for count in counts)}\n"
+        f"{_zone_head(name)} {''.join(f'{count:6d} ' for count in counts)}\n"
         for name, counts in zones
     )
 
 
-def zone_blocks(zone: Zone, letters: str) -> str:
-    """The free blocks of a zone, as show_mem prints them.
+def zoneinfo(pages: PageAllocator) -> str:
+    """Marks, sizes and reserves of every zone; from 4.9 on also of those without pages."""
+    zones = pages.zones
+    release = release_of(zones.machine.version)
+    lines: list[str] = []
+    with pages.ram.lock:
+        populated = {zone.name: zone for zone in zones.populated}
+        for name in zones.machine.zones:
+            if name in populated:
+                lines += _zone_lines(populated[name], release)
+            elif release >= _MODERN:
+                lines += _empty_zone_lines(name, len(zones.machine.zones), release)
+    return "\n".join(lines) + "\n"
 
-    Args:
-        zone: whose.
-        letters: the migrate types that are told after a count, in their order.
-    """
-    by_type = zone.buddy.counts_by_type()
-    columns = []
-    for order, count in enumerate(zone.blocks()):
-        kinds = "".join(each for each in letters if by_type[LETTERS.index(each)][order])
-        told = f" ({kinds})" if kinds else ""
-        columns.append(f"{count}*{PAGE_SIZE // 1024 << order}kB{told}")
-    return f"Node 0 {zone.name}: {' '.join(columns)} = {zone.free * PAGE_SIZE // 1024}kB"
+
+def _zone_head(name: str) -> str:
+    return f"Node 0, zone {name:>8}"
 
 
-def show_mem(pages: PageAllocator, caches: Sequence[SlabCache]) -> str:
-    """Free pages, slabs and live objects, one subject a line; it ends in a newline."""
+def _zone_lines(zone: Zone, release: tuple[int, ...]) -> list[str]:
+    marks = {name: pages + zone.boost for name, pages in zone.marks._asdict().items()}
+    return [
+        _zone_head(zone.name),
+        *_figures(release, zone.free, zone.boost, marks, zone.pages),
+        f"        protection: ({', '.join(map(str, zone.lowmem_reserve))})",
+        f"      nr_free_pages {zone.free}",
+        "  pagesets",
+        f"  start_pfn:           {zone.start_pfn}",
+    ]
+
+
+def _empty_zone_lines(name: str, zones: int, release: tuple[int, ...]) -> list[str]:
+    return [
+        _zone_head(name),
+        *_figures(release, 0, 0, dict.fromkeys(("min", "low", "high"), 0), 0),
+        f"        protection: ({', '.join(['0'] * zones)})",
+    ]
+
+
+def _figures(
+    release: tuple[int, ...], free: int, boost: int, marks: Mapping[str, int], pages: int
+) -> list[str]:
+    # Before there was a figure for the boost the marks had none.
+    boosts = {"boost": boost} if release >= _BOOST_SINCE else {}
+    managed = {"managed": pages} if release >= _MANAGED_SINCE else {}
+    figures = {**boosts, **marks, "spanned": pages, "present": pages, **managed}
+    return [
+        f"  pages free     {free}",
+        *(f"        {name:<8} {figure}" for name, figure in figures.items()),
+    ]
+
+
+def slabinfo(pages: PageAllocator, caches: Sequence[SlabCache]) -> str:
+    """One line per cache: objects, their size, and slabs."""
+    lines = [
+        "slabinfo - version: 2.1",
+        "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
+        " : tunables <limit> <batchcount> <sharedfactor>"
+        " : slabdata <active_slabs> <num_slabs> <sharedavail>",
+    ]
+    with pages.ram.lock:
+        for cache in caches:
+            slabs = list(cache.slabs)
+            total = sum(slab.total for slab in slabs)
+            used = total - sum(len(slab.free) for slab in slabs)
+            each = cache.layout.objects(cache.order)
+            lines.append(
+                f"{cache.name:<17} {used:6d} {total:6d} {cache.size:6d} {each:4d} "
+                f"{1 << cache.order:4d} : tunables {0:4d} {0:4d} {0:4d} "
+                f": slabdata {len(slabs):6d} {len(slabs):6d} {0:6d}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def meminfo(pages: PageAllocator, caches: Sequence[SlabCache]) -> str:
+    """What there is altogether, in kB."""
     with pages.ram.lock:
         zones = pages.zones.populated
-        described = pages.zones.machine.min_free_kbytes is not None
-        letters = pages.zones.machine.version.letters if described else ""
-        free = sum(zone.free for zone in zones)
-        blocks = [zone_blocks(zone, letters) for zone in zones]
-        live = len(pages.ram.live)
-        slabs = [
-            (
-                cache.name,
-                cache.object_size,
-                sum(slab.total - len(slab.free) for slab in cache.slabs),
-                sum(slab.total for slab in cache.slabs),
-                sum(1 << slab.order for slab in cache.slabs),
-            )
-            for cache in caches
-            if cache.slabs
-        ]
-    lines = [
-        "Mem-Info:",
-        f"{sum(zone.pages for zone in zones)} pages RAM, {free} pages free, "
-        f"{sum(row[4] for row in slabs)} pages slab, {live} live objects",
-        *blocks,
-    ]
-    lines += [
-        f"slab {name}: object size: {size}, objects: {used}/{total}, pages: {held}"
-        for name, size, used, total, held in slabs
-    ]
-    return "\n".join(lines) + "\n"
+        slabs = list(slab_pages(zones, caches).values())
+        total, free = sum(zone.pages for zone in zones), sum(zone.free for zone in zones)
+        available = _available(pages.zones)
+    reclaimable = sum(both[0] for both in slabs)
+    rest = sum(both[1] for both in slabs)
+    figures = {
+        "MemTotal": total,
+        "MemFree": free,
+        "MemAvailable": available,
+        "Buffers": 0,
+        "Cached": 0,
+        **dict.fromkeys(_NOTHING, 0),
+        "Slab": reclaimable + rest,
+        "SReclaimable": reclaimable,
+        "SUnreclaim": rest,
+    }
+    return "".join(f"{name + ':':<16}{in_kb(count):8d} kB\n" for name, count in figures.items())
+
+
+def _available(zones: Zones) -> int:
+    """Give the free pages above what is kept for urgent requests, as the kernel estimates it."""
+    kept = sum(
+        min(max(zone.lowmem_reserve, default=0) + zone.high, zone.pages) for zone in zones.populated
+    )
+    return max(sum(zone.free for zone in zones.populated) - kept, 0)
+
+
+def vmstat(pages: PageAllocator, caches: Sequence[SlabCache], events: Mapping[str, int]) -> str:
+    """Pages by use, and what happened so far; a line each.
+
+    Args:
+        pages: the memory's.
+        caches: all of them.
+        events: what the slow path counted, by the kernel's names.
+    """
+    with pages.ram.lock:
+        zones = pages.zones.populated
+        slabs = list(slab_pages(zones, caches).values())
+        figures = {
+            "nr_free_pages": sum(zone.free for zone in zones),
+            "nr_slab_reclaimable": sum(both[0] for both in slabs),
+            "nr_slab_unreclaimable": sum(both[1] for both in slabs),
+            **events,
+            # No kernel counts these.
+            "alloc_failed": pages.reports.failures.total,
+        }
+    return "".join(f"{name} {figure}\n" for name, figure in figures.items())

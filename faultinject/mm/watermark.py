@@ -169,7 +169,7 @@ def check(
     flags |= (OOM if oom else 0) | (HIGHATOMIC if highatomic else 0)
     raw = steps(
         name,
-        zone.buddy.nr_free if zone else sum(total(each) for each in counts),
+        zone.free if zone else sum(total(each) for each in counts),
         counts,
         number,
         limit,

@@ -28,6 +28,9 @@ class Zone:
             that are kept from it here; change it with `Zones.set_reserve`.
         boost: pages that are added to every mark for now; change it with `Zones.set_boost`.
         reserved_highatomic: pages of the pageblocks that are set aside for atomic requests.
+        uncounted: free pages that its counter does not have. Always 0, but where a real
+            machine's state was loaded: there the counter lags behind, or, if negative,
+            has pages that are in no free block.
         rule: the watermark rule.
         version: of the kernel.
     """
@@ -41,6 +44,7 @@ class Zone:
         "name",
         "reserved_highatomic",
         "rule",
+        "uncounted",
         "version",
     )
 
@@ -61,6 +65,7 @@ class Zone:
         self.lowmem_reserve = lowmem_reserve
         self.boost = 0
         self.reserved_highatomic = 0
+        self.uncounted = 0
         self.rule = rule
         self.version = version
 
@@ -76,8 +81,8 @@ class Zone:
 
     @property
     def free(self) -> int:
-        """How many of its pages are free."""
-        return self.buddy.nr_free
+        """How many of its pages are free, by its counter, which the marks are compared with."""
+        return self.buddy.nr_free - self.uncounted
 
     @property
     def min(self) -> int:
@@ -102,13 +107,15 @@ class Zone:
         """Whether a page frame is one of its pages."""
         return 0 <= pfn - self.buddy.start < self.buddy.pages
 
-    def allows(self, order: int, flags: int, highest: int) -> bool:
+    def allows(self, order: int, flags: int, highest: int, *, spare: int = 0) -> bool:
         """Whether the watermarks let a request have ``1 << order`` pages from here.
 
         Args:
             order: of the request.
             flags: alloc_flags.
             highest: the index of the highest zone that the request may use.
+            spare: pages that count as free although they are not, or, if negative, do
+                not count although they are.
         """
         if flags & NO_WATERMARKS:
             return True
@@ -119,7 +126,7 @@ class Zone:
             counts = buddy.counts_by_type() if self.rule == "modern" else (buddy.counts(),)
         found = steps(
             self.rule,
-            buddy.nr_free,
+            buddy.nr_free - self.uncounted + spare,
             counts,
             order,
             self.marks[flags & WMARK_MASK],

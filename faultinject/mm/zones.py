@@ -3,7 +3,7 @@
 Lives here: `Zones`, and `Plan`, what the zone and mobility bits of gfp flags come
 down to. Not here: one zone's state (`faultinject.mm.zone`), the rules of its check
 (`faultinject.mm.watermark_rules`), reclaim and whatever else follows a walk that
-found nothing (`faultinject.mm.page_alloc`).
+found nothing (`faultinject.mm.slow_path`).
 
 Source: Linux include/linux/gfp.h, gfp_zone(); mm/page_alloc.c,
 get_page_from_freelist(), rmqueue(), reserve_highatomic_pageblock(). One node. The
@@ -19,7 +19,7 @@ from typing import Final
 from faultinject.errors import SpecError
 from faultinject.gfp import DMA, DMA32, HIGHMEM, RECLAIMABLE, Gfp
 from faultinject.mm import marks, migrate
-from faultinject.mm.alloc_flags import HIGHATOMIC, OOM, WMARK_LOW, alloc_flags
+from faultinject.mm.alloc_flags import HIGHATOMIC, OOM
 from faultinject.mm.buddy import MAX_ORDER_PAGES, ORDERS, Buddy, PageBlocks
 from faultinject.mm.zone import Zone
 from faultinject.mm.zone_layout import Machine
@@ -64,7 +64,7 @@ class Plan:
             self.needs = (_NEVER,) * ORDERS
             return
         zone = self.zones[0]
-        limit = zone.low + zone.boost + zone.lowmem_reserve[self.highest]
+        limit = zone.low + zone.boost + zone.lowmem_reserve[self.highest] + zone.uncounted
         if zone.rule == "modern":
             limit += zone.reserved_highatomic
             self.needs = tuple(limit + (1 << order) for order in range(ORDERS))
@@ -83,11 +83,12 @@ class Zones:
         machine: what the memory is to be.
         populated: the zones that have pages, from the lowest.
         blocks: takes pages back, whichever zone they are of.
+        grouped: whether pageblocks have types; a small memory's are all unmovable.
         plans: by the `PLAN_BITS` of gfp flags; None where they contradict each other.
         spanned: the page frames from the first to the last, holes between zones included.
     """
 
-    __slots__ = ("_grouped", "_reserves", "blocks", "machine", "plans", "populated", "spanned")
+    __slots__ = ("_reserves", "blocks", "grouped", "machine", "plans", "populated", "spanned")
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -95,7 +96,7 @@ class Zones:
         self.spanned = 0
         marked = machine.min_free_kbytes is not None
         self._reserves = marked and machine.version.highatomic and machine.rule == "modern"
-        self._grouped = sum(machine.zones.values()) >= migrate.GROUPED_FROM
+        self.grouped = sum(machine.zones.values()) >= migrate.GROUPED_FROM
         self.populated = self._populate(machine)
         by_use: dict[tuple[int, int], Plan] = {}
         self.plans = [self._plan(bits, by_use) for bits in range(PLAN_BITS + 1)]
@@ -105,7 +106,7 @@ class Zones:
         all_marks = dict.fromkeys(machine.zones, marks.NO_MARKS)
         if machine.min_free_kbytes is not None:
             all_marks = marks.zone_marks(machine.zones, machine.min_free_kbytes, machine.version)
-        kind = migrate.MOVABLE if self._grouped else migrate.UNMOVABLE
+        kind = migrate.MOVABLE if self.grouped else migrate.UNMOVABLE
         zones = []
         for index, (name, pages) in enumerate(machine.zones.items()):
             if pages:
@@ -131,7 +132,7 @@ class Zones:
         if highest is None or bits & _MOBILITY == _MOBILITY:
             return None
         kind = migrate.UNMOVABLE
-        if self._grouped and bits & _MOBILITY:
+        if self.grouped and bits & _MOBILITY:
             kind = migrate.MOVABLE if bits & _MOVABLE else migrate.RECLAIMABLE
         plan = by_use.get((highest, kind))
         if plan is None:
@@ -150,19 +151,6 @@ class Zones:
             return None
         names = list(self.machine.zones)
         return names.index(name if name in names else marks.NORMAL)
-
-    def search(self, plan: Plan, order: int, gfp: int) -> int | None:
-        """Take a block where the quick test could not: by the low marks, then by rights.
-
-        Args:
-            plan: ``plans[gfp & PLAN_BITS]``.
-            order: of the request.
-            gfp: its flags, a plain int.
-        """
-        pfn = self.take(plan, order, WMARK_LOW)
-        if pfn is None:
-            pfn = self.take(plan, order, alloc_flags(gfp, order, self.machine.version))
-        return pfn
 
     def take(self, plan: Plan, order: int, flags: int) -> int | None:
         """Take a block from the first zone whose watermarks allow it; `flags` are alloc_flags."""

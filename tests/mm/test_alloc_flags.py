@@ -3,7 +3,14 @@
 import pytest
 
 from faultinject.gfp import GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT, Gfp
-from faultinject.mm.alloc_flags import CPUSET, HIGHATOMIC, NO_WATERMARKS, alloc_flags
+from faultinject.mm.alloc_flags import (
+    CPUSET,
+    HIGHATOMIC,
+    NO_WATERMARKS,
+    WMARK_HIGH,
+    alloc_flags,
+    format_alloc_flags,
+)
 from faultinject.mm.kernel_version import VERSIONS
 from faultinject.mm.watermark_rules import steps
 
@@ -100,3 +107,16 @@ def test_requests_that_must_not_wait_leave_their_cpuset(
     for kernels, bound in zip(ERAS.values(), expected, strict=True):
         for kernel in kernels:
             assert bool(alloc_flags(gfp, 0, VERSIONS[kernel]) & CPUSET) is bound, kernel
+
+
+def test_alloc_flags_are_printed_by_the_names_of_6_6() -> None:
+    version = VERSIONS["6.6"]
+
+    assert format_alloc_flags(alloc_flags(GFP_KERNEL, 0, version)) == "ALLOC_WMARK_MIN|ALLOC_CPUSET"
+    assert format_alloc_flags(alloc_flags(GFP_ATOMIC, 2, version)) == (
+        "ALLOC_WMARK_MIN|ALLOC_NON_BLOCK|ALLOC_MIN_RESERVE|ALLOC_HIGHATOMIC"
+    )
+    assert format_alloc_flags(alloc_flags(GFP_KERNEL, 0, version, memalloc=True)) == (
+        "ALLOC_WMARK_MIN|ALLOC_NO_WATERMARKS"
+    )
+    assert format_alloc_flags(WMARK_HIGH) == "ALLOC_WMARK_HIGH"

@@ -4,7 +4,7 @@ import pytest
 
 from faultinject.capabilities.fail_page_alloc import fail_page_alloc
 from faultinject.capabilities.failslab import failslab
-from faultinject.engine import observe
+from faultinject.engine import observe, task
 from faultinject.engine.log import violations
 from faultinject.errors import DoubleFree, InvalidFree, LeakedObjects, SpecError, UseAfterFree
 from faultinject.gfp import GFP_ATOMIC, GFP_KERNEL, Gfp
@@ -173,6 +173,7 @@ def test_the_first_try_is_quiet_and_the_fallback_has_the_callers_flags(
     fallback: tuple[int, int],
 ) -> None:
     flags = Flags()
+    monkeypatch.setattr(task, "live", 1)
     monkeypatch.setattr("faultinject.mm.page_alloc.fail_page_alloc", flags)
     cache = memory.kmem_cache_create("any", size)
 
@@ -185,6 +186,7 @@ def test_reclaimable_caches_ask_for_reclaimable_pages(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = Flags()
+    monkeypatch.setattr(task, "live", 1)
     monkeypatch.setattr("faultinject.mm.page_alloc.fail_page_alloc", flags)
 
     memory.kmem_cache_create("any", 64, 0, SLAB_RECLAIM_ACCOUNT).alloc()
@@ -362,6 +364,25 @@ def test_a_bulk_is_all_or_nothing_and_one_eligible_call() -> None:
     assert cache.alloc_bulk(GFP_KERNEL, 0) == []
     cache.free_bulk(objects)
     assert memory.leaks() == []
+    memory.check()
+
+
+def test_a_bulk_with_one_wrong_object_frees_none_of_them(memory: Memory) -> None:
+    cache, other = (memory.kmem_cache_create(name, 64) for name in ("one", "other"))
+    objects = cache.alloc_bulk(GFP_KERNEL, 3)
+    gone, foreign = cache.alloc(), other.alloc()
+    assert objects is not None
+    assert gone is not None
+    assert foreign is not None
+    cache.free(gone)
+
+    for wrong, fault in ((gone, DoubleFree), (foreign, InvalidFree), (objects[0], DoubleFree)):
+        with pytest.raises(fault):
+            cache.free_bulk([*objects, wrong])
+        assert [obj[0] for obj in objects] == [0x5A] * 3
+
+    cache.free_bulk(obj for obj in objects)
+    cache.destroy()
     memory.check()
 
 

@@ -8,13 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from random import Random
 
 import pytest
 
 from faultinject.errors import InvalidFree, SpecError, UnavailableError, UsageError
-from faultinject.gfp import GFP_ATOMIC, GFP_KERNEL
+from faultinject.gfp import GFP_KERNEL
 from faultinject.mm import (
     BrokenInvariant,
     Memory,
@@ -135,11 +133,17 @@ def test_show_mem_tells_free_pages_slabs_and_live_objects() -> None:
     memory = Memory("64K")
     memory.kmalloc(100)
 
-    assert memory.show_mem().splitlines() == [
-        "Mem-Info:",
-        "16 pages RAM, 15 pages free, 1 pages slab, 1 live objects",
+    lines = memory.show_mem().splitlines()
+
+    assert lines[0] == "Mem-Info:"
+    assert " free:15 free_pcp:0 free_cma:0" in lines
+    assert " slab_reclaimable:0 slab_unreclaimable:1" in lines
+    assert (
         "Node 0 Normal: 1*4kB 1*8kB 1*16kB 1*32kB 0*64kB 0*128kB 0*256kB 0*512kB 0*1024kB "
-        "0*2048kB 0*4096kB = 60kB",
+        "0*2048kB 0*4096kB = 60kB"
+    ) in lines
+    assert lines[-2:] == [
+        "1 live objects",
         "slab kmalloc-128: object size: 128, objects: 1/32, pages: 1",
     ]
 
@@ -314,90 +318,6 @@ def test_a_memory_that_nobody_holds_goes_away() -> None:
     gc.collect()
 
     assert serial not in [other._ram.serial for other in memory_module.all_memories()]
-
-
-@pytest.mark.parametrize(
-    "machine",
-    [
-        {"size": "16M"},
-        {"zones": {"DMA": "4M", "Normal": "4M"}, "watermark_rule": "iterative"},
-        {"zones": {"DMA": "4M", "Normal": "4M"}, "watermark_rule": "modern"},
-    ],
-    ids=["plain", "iterative", "modern"],
-)
-def test_threads_lose_nothing(machine: dict[str, object]) -> None:
-    memory = Memory(**machine)  # type: ignore[arg-type]
-    cache = memory.kmem_cache_create("inode", 600)
-    start = threading.Barrier(8)
-
-    def work(seed: int) -> int:
-        random = Random(seed)
-        mine: list[tuple[object, bytes]] = []
-        start.wait()
-        for _ in range(600):
-            action = random.randrange(8)
-            if action < 5 and len(mine) < 40:
-                made = [
-                    lambda: memory.kmalloc(random.randrange(1, 3000)),
-                    lambda: memory.kzalloc(9000),
-                    lambda: memory.alloc_pages(GFP_ATOMIC, 1),
-                    cache.alloc,
-                    lambda: memory.alloc_pages_exact(9000),
-                ][action]()
-                if made is not None:
-                    content = bytes([random.randrange(256)]) * len(made)
-                    made[:] = content
-                    mine.append((made, content))
-            elif mine:
-                free(*mine.pop(random.randrange(len(mine))))
-        for thing, content in mine:
-            free(thing, content)
-        return 600
-
-    def free(thing: object, content: bytes) -> None:
-        assert bytes(thing) == content  # type: ignore[call-overload]
-        kind = type(thing).__name__
-        if kind == "Page":
-            memory.free_pages(thing, 1)  # type: ignore[arg-type]
-        elif "pages" in repr(thing):
-            memory.free_pages_exact(thing, 9000)  # type: ignore[arg-type]
-        else:
-            memory.kfree(thing)  # type: ignore[arg-type]
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(work, range(8))) == 8 * 600
-    finally:
-        sys.setswitchinterval(interval)
-
-    memory.check()
-    assert memory.leaks() == []
-    cache.destroy()
-    memory.shrink()
-    assert memory.free_bytes == memory.size
-
-
-def test_of_two_frees_at_once_one_is_a_double_free() -> None:
-    memory = Memory("1M")
-    faults: list[str] = []
-
-    def free(barrier: threading.Barrier, pointer: object) -> None:
-        barrier.wait()
-        try:
-            memory.kfree(pointer)  # type: ignore[arg-type]
-        except Exception as error:
-            faults.append(type(error).__name__)
-
-    with ThreadPoolExecutor(2) as pool:
-        for _ in range(50):
-            barrier, pointer = threading.Barrier(2), memory.kmalloc(8)
-            for future in [pool.submit(free, barrier, pointer) for _ in range(2)]:
-                future.result()
-
-    assert faults == ["DoubleFree"] * 50
-    memory.check()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

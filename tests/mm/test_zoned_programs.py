@@ -111,6 +111,12 @@ class ZonedPrograms(RuleBasedStateMachine):
 
         page = self.memory.alloc_pages(gfp, order)
 
+        if zone is None and page is not None:
+            # Nobody gives pages back here, so it can only have moved some.
+            assert gfp & Gfp.DIRECT_RECLAIM
+            assert self.memory.attempts[-1].met
+            assert self.memory.attempts[-1].compaction == "success"
+            zone = next(each for each in self.in_order(gfp) if each.holds(page.pfn))
         if zone is None:
             assert page is None
         else:
@@ -175,9 +181,9 @@ class ZonedPrograms(RuleBasedStateMachine):
         self.held.add(pressure)
         return pressure
 
-    @rule(target=pressures, order=st.integers(1, 10))
-    def fragment(self, order: int) -> object:
-        pressure = self.memory.fragment(order)
+    @rule(target=pressures, order=st.integers(1, 10), movable=st.booleans())
+    def fragment(self, order: int, movable: bool) -> object:
+        pressure = self.memory.fragment(order, movable=movable)
         assert not any(sum(zone.blocks()[order:]) for zone in self.memory.zones.values())
         self.held.add(pressure)
         return pressure
@@ -200,10 +206,21 @@ class ZonedPrograms(RuleBasedStateMachine):
     def shrink(self) -> None:
         self.memory.shrink()
 
+    @rule(zone=st.sampled_from([None, "Normal"]))
+    def compact(self, zone: str | None) -> None:
+        before = {name: each.free for name, each in self.memory.zones.items()}
+        self.memory.compact(zone)
+        assert {name: each.free for name, each in self.memory.zones.items()} == before
+
+    @rule(seconds=st.sampled_from([0.0, 1.0]))
+    def kswapd(self, seconds: float) -> None:
+        self.memory.clock.advance(seconds)
+
     @invariant()
     def the_model_agrees_with_itself(self) -> None:
         self.memory.check()
         assert len(self.memory.leaks()) == len(self.content)
+        assert all(bytes(thing[0:1]) == content for thing, content in self.content.items())
         assert violations.since(self.mark) == []
         if self.watermark_rule != "modern":
             assert not any(zone.reserved_highatomic for zone in self.memory.zones.values())
