@@ -15,6 +15,7 @@ from results import arguments, rss, show
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from faultinject.klog.explain import explain
 from faultinject.klog.reading import read_reports
 
 MEGABYTES = 200
@@ -56,6 +57,17 @@ def measure(piece: bytes) -> tuple[int, float, int]:
     return count, MEGABYTES / seconds, max(0, max(most, rss()) - before)
 
 
+def explaining() -> float:
+    """Give the milliseconds that it takes to explain one report, on average over all of ours."""
+    logs = [file.read_bytes() for file in sorted(LOGS.glob("*.txt"))]
+    reports = [report for log in logs for report in read_reports(io.BytesIO(log))]
+    started = time.perf_counter()
+    for _ in range(100):
+        for report in reports:
+            explain(report)
+    return (time.perf_counter() - started) * 10 / len(reports)
+
+
 def main() -> None:
     options = arguments(__doc__ or "")
     rows = []
@@ -71,7 +83,7 @@ def main() -> None:
         "kernel_logs.py",
         ["log of 200 MB", "reports", "MB for each second", "memory added, MiB"],
         rows,
-        note="Reading alone, nothing explained.",
+        note=f"Reading alone. To explain a report takes {explaining():.1f} ms more.",
         write=options.write,
     )
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from faultinject.klog.explain import Explanation
-from faultinject.klog.reports import Kind, ZoneState
+from faultinject.klog.reports import Kind
 from faultinject.klog.zone_check import ZoneCheck
+from faultinject.mm.built_zones import NAMES
+from faultinject.mm.mem_info import ZoneState
 
 _CAUSES: Final = {
     "fragmentation": "fragmentation: there was enough free memory, but not in large enough pieces",
@@ -92,8 +94,16 @@ def _rule_sentence(found: Explanation) -> str:
     return (
         f"Linux {found.release.text} uses the {found.rule} rule (modelled as "
         f"{found.release.model.name}); it refuses {_share(refused, len(tried))} that the "
-        "request may use."
+        f"request may use{_walk(tried)}."
     )
+
+
+def _walk(tried: list[ZoneCheck]) -> str:
+    if len(tried) < 2:
+        return ""
+    names = sorted({check.zone.zone for check in tried}, key=NAMES.index, reverse=True)
+    each = " on each node" if len({check.zone.node for check in tried}) > 1 else ""
+    return f", tried in this order{each}: {', '.join(names)}"
 
 
 def _share(refused: int, tried: int) -> str:

@@ -6,21 +6,26 @@ Lives here: `explain`, from a report to its `Explanation`. Not here: the check o
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from faultinject.gfp import Gfp
+from faultinject.gfp import DMA, DMA32, HIGHMEM, Gfp
 from faultinject.klog.flags import Decoded, decode
 from faultinject.klog.release import Release, parse_release
 from faultinject.klog.reports import FailureReport, Kind
 from faultinject.klog.zone_check import Request, ZoneCheck, check_zone
-from faultinject.klog.zonelist import NAMES
 from faultinject.mm.alloc_flags import alloc_flags
 from faultinject.mm.buddy import MAX_ORDER
+from faultinject.mm.built_zones import NAMES
 from faultinject.mm.kernel_version import Rule
+from faultinject.mm.mem_info import ZoneState
 
 # A larger request is given up after one round of reclaim.
 COSTLY_ORDER: Final = 3
+# So many more free blocks are tried: each number at first, then coarser.
+_COUNTS: Final = (*range(1, 65), *(1 << power for power in range(7, 21)))
 
 
 @dataclass(slots=True)
@@ -109,7 +114,7 @@ def _request(found: Explanation) -> Request | None:
     may_sleep = bool(found.flags.gfp & Gfp.DIRECT_RECLAIM)
     memalloc = may_sleep and bool(report.comm and report.comm.startswith("kswapd"))
     flags = alloc_flags(found.flags.gfp, report.order, release.model, memalloc=memalloc)
-    return Request(report.order, found.flags.gfp, flags, release.model)
+    return Request(report.order, int(found.flags.gfp), flags, release.model)
 
 
 def _allowed(found: Explanation) -> list[ZoneCheck]:
@@ -123,7 +128,7 @@ def _cause(found: Explanation, request: Request) -> str:
     if not refused or len(refused) < len(_allowed(found)):
         return "unknown"
     # Of a request that may use every zone nothing is kept.
-    gfp = request.gfp & ~int(Gfp.DMA | Gfp.DMA32) | Gfp.HIGHMEM
+    gfp = request.gfp & ~(DMA | DMA32) | HIGHMEM
     anywhere = Request(request.order, gfp, request.flags, request.model)
     beyond = [check.zone for check in found.zones if check.verdict == "not-allowed"]
     rule = request.model.rule
@@ -174,12 +179,14 @@ def _cure(found: Explanation, request: Request) -> None:
     zones = [check.zone for check in _allowed(found)]
     best: tuple[int, str] | None = None
     for zone in zones:
-        for blocks in _counting_up():
+
+        def passes(blocks: int, zone: ZoneState = zone) -> bool:
             again = check_zone(zone, report.zones, request, rule, extra_blocks=blocks)
-            if again.verdict == "passes":
-                if best is None or blocks < best[0]:
-                    best = blocks, zone.zone
-                break
+            return again.verdict == "passes"
+
+        blocks = _first(_COUNTS, passes)
+        if blocks is not None and (best is None or blocks < best[0]):
+            best = blocks, zone.zone
     if best is not None:
         size = f"{best[0]} more free block{'s' if best[0] > 1 else ''} of order {request.order}"
         page_kb = zones[0].page_kb or 4
@@ -211,18 +218,23 @@ def _lower_marks(found: Explanation, request: Request) -> str | None:
     report, rule = found.report, request.model.rule
     lowmem = [zone for zone in report.zones if zone.zone in NAMES[:3]]
     now = sum(zone.figures.get("min", 0) - zone.figures.get("boost", 0) for zone in lowmem)
-    for percent in range(99, 0, -1):
-        if any(
+
+    def passes(percent: int) -> bool:
+        return any(
             check_zone(zone, report.zones, request, rule, scale=percent / 100).verdict == "passes"
             for zone in report.zones
-        ):
-            return (
-                f"vm.min_free_kbytes of {now * percent // 100} instead of about {now}; but that "
-                "leaves less for the requests that cannot wait"
-            )
-    return None
+        )
+
+    percent = _first(range(99, 0, -1), passes)
+    if percent is None:
+        return None
+    return (
+        f"vm.min_free_kbytes of {now * percent // 100} instead of about {now}; but that "
+        "leaves less for the requests that cannot wait"
+    )
 
 
-def _counting_up() -> list[int]:
-    """Give numbers of blocks to try: each one at first, then coarser."""
-    return [*range(1, 65), *(1 << power for power in range(7, 21))]
+def _first(numbers: Sequence[int], passes: Callable[[int], bool]) -> int | None:
+    """Give the first number that passes, where those after it pass as well."""
+    at = bisect_left(numbers, True, key=passes)
+    return numbers[at] if at < len(numbers) else None

@@ -1,7 +1,7 @@
 """Headers: the line with which the kernel begins to report a failed allocation.
 
 Lives here: reading it in the wording of every version, and the line that names the
-kernel's release. Not here: the memory's state below it (`faultinject.klog.mem_info`).
+kernel's release. Not here: the memory's state below it (`faultinject.mm.mem_info`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 
 from faultinject.klog.reports import FailureReport, Kind
 
-# A line without one of these begins no report. The reader looks for them in bytes first.
+# A line without one of these begins no report.
 TRIGGERS = (
-    b"page allocation failure",
-    b"Unable to allocate memory on ",
-    b"vmalloc error",
-    b"vmalloc: allocation failure",
-    b"invoked oom-killer",
+    "page allocation failure",
+    "Unable to allocate memory on ",
+    "vmalloc error",
+    "vmalloc: allocation failure",
+    "invoked oom-killer",
 )
 
 # TASK_COMM_LEN is 16, with the byte that ends it. What is longer only quotes a report.

@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 from faultinject.gfp import GFP_ATOMIC, GFP_KERNEL, Gfp
 from faultinject.klog.release import parse_release
-from faultinject.klog.reports import ZoneState
 from faultinject.klog.zone_check import Request, ZoneCheck, check_zone
-from faultinject.klog.zonelist import NAMES
 from faultinject.mm.alloc_flags import alloc_flags
 from faultinject.mm.buddy import ORDERS
+from faultinject.mm.built_zones import NAMES
+from faultinject.mm.mem_info import ZoneState
 from faultinject.mm.proc_text import parse_buddyinfo, parse_zoneinfo
 
 REQUESTS: Final[dict[str, Gfp]] = {"GFP_KERNEL": GFP_KERNEL, "GFP_ATOMIC": GFP_ATOMIC}

@@ -2,7 +2,7 @@
 
 Lives here: `read_reports`, in constant memory however long the log is: which lines belong
 together, and to which report. Not here: what single lines say (``.headers``,
-``.mem_info``), what a report comes to (``.explain``).
+`faultinject.mm.mem_info`), what a report comes to (``.explain``).
 
 Mailers wrap long lines, and consoles of several CPUs interleave them. Where the log's
 lines have a prefix, one without continues the line before. Where none has, a line that
@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from faultinject.klog import headers
-from faultinject.klog.mem_info import BEGINS, MemInfo
-from faultinject.klog.prefix import strip_prefix
 from faultinject.klog.reports import FailureReport, Kind
+from faultinject.mm.log_prefix import strip_prefix
+from faultinject.mm.mem_info import BEGINS, MemInfo
 
 _CHUNK = 1 << 20
 
@@ -35,7 +35,14 @@ _PATIENCE = 400
 # So many reports are open at once: each CPU may be in the middle of one.
 _MOST_OPEN = 64
 
-_BANNER = b"Linux version "
+_BANNER = "Linux version "
+_TRIGGERS = re.compile("|".join(headers.TRIGGERS))
+_TRIGGERS_OF_CHUNKS = tuple(text.encode() for text in (_BANNER, *headers.TRIGGERS))
+
+# What a line has that may belong to a report, and what else one has that may begin one; most
+# lines of a log have nothing of it.
+_TELLS = re.compile(f"kB|lowmem_reserve|ainted|em-|cache: |{_BANNER}")
+_MAY_TELL = re.compile(f"{_TELLS.pattern}|alloc|oom-")
 
 # How a line break inside a message is written by consoles, rsyslog and journald.
 _BREAK = re.compile(r"\\x0a|#012|\\n(?= [a-z])")
@@ -53,20 +60,24 @@ class _Open:
     is_over: bool = False
 
     def __post_init__(self) -> None:
-        self.mem_info = MemInfo(self.report)
+        remarks = self.report.remarks
+        self.mem_info = MemInfo(self.report.zones, lambda _, text: remarks.append(text))
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A line of the kernel's, of which more may follow."""
-
-    text: str
-    task: str
-    line: int
+# A line of the kernel's, of which more may follow: its text, who printed it, its number, and
+# whether it may begin a report. A plain tuple: one is made of every line that tells something.
+_Pending: TypeAlias = tuple[str, str, int, bool]
 
 
 class _Reader:
+    """Takes a log line by line.
+
+    Attributes:
+        finished: the reports that are over; whoever takes them empties it.
+    """
+
     def __init__(self) -> None:
+        self.finished: list[FailureReport] = []
         self._open: list[_Open] = []
         self._pending: _Pending | None = None
         self._dated = False
@@ -77,78 +88,123 @@ class _Reader:
         """Whether nothing is open, so that only a report's beginning matters."""
         return not self._open and self._pending is None
 
-    def feed(self, raw: bytes, number: int) -> Iterator[FailureReport]:
-        """Take one line of the log; give the reports that are over now."""
-        begins_report = _begins_report(raw)
-        tells = begins_report or _BANNER in raw or (not self.is_idle and _is_telling(raw))
-        if self._pending is None and not tells:
-            yield from self._give_up(number)
-            return
-        text, task, dated = strip_prefix(_decode(raw))
-        if begins_report and self.is_idle:
+    def feed(self, text: str, number: int) -> int:
+        """Take whole lines of the log, the first of which has this number.
+
+        Returns:
+            the number of the line that comes next.
+        """
+        at, size = 0, len(text)
+        while at <= size:
+            hit = None
+            if self._pending is None:
+                # Most lines say nothing; they are passed over without a look at each.
+                hit = _MAY_TELL.search(text, at)
+                if hit is None:
+                    number += text.count("\n", at) + 1
+                    self._give_up(number - 1)
+                    break
+                start = text.rfind("\n", at, hit.start()) + 1
+                if start > at:
+                    number += text.count("\n", at, start)
+                    at = start
+                    self._give_up(number - 1)
+            end = text.find("\n", at)
+            if end < 0:
+                end = size
+            if hit is None:
+                hit = _MAY_TELL.search(text, at, end)
+            raw, tells, begins = text[at:end], False, False
+            if hit is not None:
+                begins = ("alloc" in raw or "oom-" in raw) and bool(_TRIGGERS.search(raw))
+                tells = begins or (
+                    (bool(self._open) or self._pending is not None or _BANNER in raw)
+                    and _TELLS.search(raw, hit.start() - at) is not None
+                )
+            if tells or self._pending is not None:
+                self._take(raw, number, tells, begins)
+            self._give_up(number)
+            at, number = end + 1, number + 1
+        return number
+
+    def _give_up(self, number: int) -> None:
+        """Finish the oldest reports if, by this line, nothing more is to be expected for them."""
+        open_ = self._open
+        while open_ and (number - open_[0].last > _PATIENCE or len(open_) > _MOST_OPEN):
+            self._finish(open_.pop(0))
+
+    def _take(self, raw: str, number: int, tells: bool, begins: bool) -> None:
+        text, task, dated = strip_prefix(raw)
+        if begins and self.is_idle:
             self._dated = dated
         for part in _BREAK.split(text) if "\\" in text or "#" in text else (text,):
-            self._take(_Pending(part.rstrip(), task, number), dated, tells, begins_report)
-        yield from self._give_up(number)
+            if self._pending is not None:
+                continues = not dated if self._dated else BEGINS.match(part) is None
+                if continues and not begins:
+                    self._continue(self._pending, part)
+                    continue
+                self._settle()
+            if tells:
+                self._pending = part.rstrip(), task, number, begins
 
-    def end(self, *, cut: bool) -> Iterator[FailureReport]:
-        """Take the end of the log; give what is still open.
+    def _continue(self, pending: _Pending, more: str) -> None:
+        text, task, line, _ = pending
+        if len(text) < _LONGEST_TEXT:
+            self._pending = f"{text} {more.strip()}", task, line, True
+
+    def end(self, *, cut: bool) -> None:
+        """Take the end of the log.
 
         Args:
             cut: the last line has no end, so more of it may be missing.
         """
-        at = self._pending.line if self._pending is not None else 0
+        at = self._pending[2] if self._pending is not None else 0
         self._settle()
         for entry in self._open:
             if cut and entry.last == at:
                 entry.report.remarks.append(
                     f"the text ends within line {at}: its last figure may be cut"
                 )
-            yield self._finished(entry)
+            self._finish(entry)
         self._open.clear()
-
-    def _take(self, line: _Pending, dated: bool, tells: bool, begins_report: bool) -> None:
-        pending = self._pending
-        if pending is not None:
-            continues = not dated if self._dated else BEGINS.match(line.text) is None
-            if continues and not begins_report:
-                if len(pending.text) < _LONGEST_TEXT:
-                    pending.text = f"{pending.text} {line.text.strip()}"
-                return
-            self._settle()
-        if tells:
-            self._pending = line
 
     def _settle(self) -> None:
         """Take the pending line as it is now: nothing more follows."""
         pending, self._pending = self._pending, None
         if pending is None:
             return
-        text, task, line = pending.text, pending.task, pending.line
-        report = headers.read_header(text.lstrip(), line)
-        if report is not None:
+        text, task, line, may_begin = pending
+        text = text.lstrip()
+        if may_begin and (report := headers.read_header(text, line)) is not None:
             self._begin(_Open(report, task, line))
             return
-        if release := headers.read_banner(text):
+        if text.startswith("Linux version ") and (release := headers.read_banner(text)):
             self._release = release
             return
         entry = self._of_task(task)
         if entry is None:
             return
-        if (release := headers.read_release(text)) is not None:
+        if entry.mem_info.read(text, line):
+            entry.has_mem_info, entry.last = True, line
+        elif text[:9] in ("Mem-Info:", "Mem-info:"):
+            fresh = self._of_task(task, fresh=True)
+            if fresh is not None:
+                fresh.has_mem_info, fresh.last = True, line
+        elif (release := headers.read_release(text)) is not None:
             if entry.report.kernel is None:
                 entry.report.kernel, entry.last = release, line
         elif (cache := headers.read_cache(text)) is not None:
             slab = self._of_task(task, slab=True)
             if slab is not None and slab.report.cache is None:
                 slab.report.cache, slab.last = cache, line
-        else:
-            self._read_mem_info(text.lstrip(), task, line)
 
     def _begin(self, entry: _Open) -> None:
         for other in self._open:
-            unfinished = other.report.kind is not Kind.SLAB and not other.has_mem_info
-            if unfinished and entry.report.kind is not Kind.SLAB and other.task == entry.task:
+            if (
+                not other.has_mem_info
+                and other.task == entry.task
+                and Kind.SLAB not in (other.report.kind, entry.report.kind)
+            ):
                 # Its figures were suppressed, or it is printed by another CPU just now.
                 entry.report.remarks.append(
                     f"the report at line {other.report.line} has no memory figures before this "
@@ -156,37 +212,24 @@ class _Reader:
                 )
         self._open.append(entry)
 
-    def _read_mem_info(self, text: str, task: str, line: int) -> None:
-        starts = text[:9] in ("Mem-Info:", "Mem-info:")
-        entry = self._of_task(task, fresh=starts)
-        if entry is None:
-            return
-        if starts or entry.mem_info.read(text, line):
-            entry.has_mem_info, entry.last = True, line
-
     def _of_task(self, task: str, *, slab: bool = False, fresh: bool = False) -> _Open | None:
         """Give the latest open report of a task; of any, where the log does not tell."""
         for entry in reversed(self._open):
-            if entry.task != task or slab is not (entry.report.kind is Kind.SLAB):
-                continue
-            if not fresh or not entry.has_mem_info:
+            if (
+                entry.task == task
+                and slab is (entry.report.kind is Kind.SLAB)
+                and not (fresh and entry.has_mem_info)
+            ):
                 return entry
         if not slab:
             return None if fresh else self._of_task(task, slab=True)
         return None
 
-    def _give_up(self, number: int) -> Iterator[FailureReport]:
-        """Give the oldest reports if nothing more is to be expected for them."""
-        while self._open and (
-            number - self._open[0].last > _PATIENCE or len(self._open) > _MOST_OPEN
-        ):
-            yield self._finished(self._open.pop(0))
-
-    def _finished(self, entry: _Open) -> FailureReport:
+    def _finish(self, entry: _Open) -> None:
         report = entry.report
         if report.kernel is None:
             report.kernel = self._release
-        return report
+        self.finished.append(report)
 
 
 def read_reports(stream: BinaryIO) -> Iterator[FailureReport]:
@@ -198,53 +241,36 @@ def read_reports(stream: BinaryIO) -> Iterator[FailureReport]:
     Args:
         stream: the log's bytes; read in pieces, to its end.
     """
-    reader, number, rest, skipping = _Reader(), 0, b"", False
+    reader, number, rest, skipping = _Reader(), 1, b"", False
     while chunk := stream.read(_CHUNK):
-        if reader.is_idle and not rest and not skipping and _says_nothing(chunk):
+        if skipping:
+            # The end of the line that was too long.
+            _, end, chunk = chunk.partition(b"\n")
+            if not end:
+                continue
+            skipping, number = False, number + 1
+        if reader.is_idle and not rest and _says_nothing(chunk):
             # The last line may be the beginning of one that says something.
             rest = chunk.rpartition(b"\n")[2]
             number += chunk.count(b"\n")
-            continue
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        for raw in lines:
-            number += 1
-            if skipping:
-                skipping = False
-                continue
-            yield from reader.feed(raw, number)
+        else:
+            whole, end, rest = (rest + chunk).rpartition(b"\n")
+            if end:
+                number = reader.feed(_decode(whole), number)
         if len(rest) > _LONGEST:
-            if not skipping:
-                yield from reader.feed(rest[:_LONGEST], number + 1)
+            reader.feed(_decode(rest[:_LONGEST]), number)
             rest, skipping = b"", True
-    if rest and not skipping:
-        yield from reader.feed(rest, number + 1)
-    yield from reader.end(cut=bool(rest))
+        yield from reader.finished
+        reader.finished.clear()
+    if rest:
+        reader.feed(_decode(rest), number)
+    reader.end(cut=bool(rest) or skipping)
+    yield from reader.finished
 
 
 def _says_nothing(chunk: bytes) -> bool:
-    return _BANNER not in chunk and not any(trigger in chunk for trigger in headers.TRIGGERS)
-
-
-def _begins_report(raw: bytes) -> bool:
-    return (b"alloc" in raw or b"oom-" in raw) and any(
-        trigger in raw for trigger in headers.TRIGGERS
-    )
-
-
-def _is_telling(raw: bytes) -> bool:
-    """Say whether a line may belong to a report; most of a log's lines do not.
-
-    Spelled out, and no regular expression: this is where the time goes.
-    """
-    return (
-        b"kB" in raw
-        or b"lowmem_reserve" in raw
-        or b"ainted" in raw
-        or b"em-" in raw
-        or b"cache: " in raw
-    )
+    return not any(trigger in chunk for trigger in _TRIGGERS_OF_CHUNKS)
 
 
 def _decode(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace").replace("\0", " ").rstrip("\r\n")
+    return raw.decode("utf-8", "replace").replace("\0", " ")

@@ -17,6 +17,9 @@ _RELEASE: Final = re.compile(r"v?([0-9]{1,2})\.([0-9]{1,3})(?:\.([0-9]{1,3}))?(?
 # The watermark rule of one row changed here, between two releases that have rows.
 _MODERN_SINCE: Final = (4, 4)
 
+# What is modelled of older ones is too little to explain a failure by.
+_OLDEST: Final = "2.6.24"
+
 
 class Release(NamedTuple):
     """A kernel's release.
@@ -53,8 +56,8 @@ def parse_release(text: str, *, option: str = "") -> Release:
 def _model(version: tuple[int, int, int]) -> KernelVersion:
     if _MODERN_SINCE <= version < _numbers("4.9"):
         return kernel_version("4.9")
-    below = [name for name in VERSIONS if _numbers(name) <= version]
-    return kernel_version(max(below, key=_numbers) if below else "2.6.24")
+    below = [name for name in VERSIONS if _numbers(_OLDEST) <= _numbers(name) <= version]
+    return kernel_version(max(below, key=_numbers) if below else _OLDEST)
 
 
 def _numbers(name: str) -> tuple[int, ...]:

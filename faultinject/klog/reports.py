@@ -1,13 +1,16 @@
 """Reports: what a kernel log says of one allocation that failed.
 
 Lives here: the records. Every figure is as the log has it; None where it has none. Not
-here: how they are read (`faultinject.klog.reading`), what they come to (``.explain``).
+here: a zone of one (`faultinject.mm.mem_info`), how they are read
+(`faultinject.klog.reading`), what they come to (``.explain``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+
+from faultinject.mm.mem_info import ZoneState
 
 
 class Kind(Enum):
@@ -17,35 +20,6 @@ class Kind(Enum):
     SLAB = "slab allocation failure"
     VMALLOC = "vmalloc error"
     OOM = "invoked oom-killer"
-
-
-@dataclass(slots=True)
-class ZoneState:
-    """One zone of a Mem-Info.
-
-    Attributes:
-        node: its NUMA node; 0 where the log names none.
-        zone: ``DMA``, ``DMA32``, ``Normal``, ``HighMem``, ``Movable`` or ``Device``.
-        line: where in the log the zone was first named.
-        figures: the zone line's, by the kernel's name and in kB (``free``, ``min``,
-            ``low``, ``high``, ``boost``, ``present``, ``managed``, ``free_cma`` …).
-        reserve: ``lowmem_reserve[]``, in pages, by the zone that a request allows.
-        blocks: free blocks by order; None for an order whose number is not readable,
-            and altogether where the log has no such line.
-        letters: the migrate types of the free blocks by order, ``""`` where none.
-        page_kb: the size of a page, read off the block sizes.
-        total_kb: the sum that the kernel printed behind the blocks.
-    """
-
-    node: int
-    zone: str
-    line: int
-    figures: dict[str, int] = field(default_factory=dict)
-    reserve: tuple[int, ...] | None = None
-    blocks: tuple[int | None, ...] | None = None
-    letters: tuple[str, ...] = ()
-    page_kb: int | None = None
-    total_kb: int | None = None
 
 
 @dataclass(slots=True)

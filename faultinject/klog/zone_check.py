@@ -13,14 +13,17 @@ from itertools import product
 from typing import Final
 
 from faultinject.gfp import Gfp
-from faultinject.klog.reports import ZoneState
 from faultinject.klog.zonelist import is_allowed, reserves
 from faultinject.mm.alloc_flags import NO_WATERMARKS
 from faultinject.mm.buddy import ORDERS
 from faultinject.mm.kernel_version import KernelVersion, Rule
+from faultinject.mm.mem_info import ZoneState
 from faultinject.mm.migrate import HIGHATOMIC, TYPES, UNMOVABLE
 from faultinject.mm.watermark import Step, Verdict
 from faultinject.mm.watermark_rules import RawStep, steps
+
+# An operator of an enum costs a microsecond, and this runs for each thing that is tried.
+_MOVABLE: Final = int(Gfp.MOVABLE)
 
 # The letters of blocks that ordinary requests may take.
 _ORDINARY: Final = frozenset("UMER")
@@ -137,7 +140,7 @@ def _check(
     boost = zone.figures.get("boost", 0) // page_kb
     mark = int((zone.figures["min"] // page_kb - boost) * scale)
     free = zone.figures["free"] // page_kb + (extra_blocks << request.order)
-    if not request.gfp & Gfp.MOVABLE:
+    if not request.gfp & _MOVABLE:
         free -= zone.figures.get("free_cma", 0) // page_kb
     counts = _by_type(zone, request, rule, blocks)
     raw: list[RawStep]
@@ -177,7 +180,7 @@ def _check(
 def _by_type(zone: ZoneState, request: Request, rule: Rule, blocks: list[int]) -> list[list[int]]:
     """Sort free blocks by who may take them; the log gives a number for all types together."""
     counts = [[0] * len(blocks) for _ in TYPES]
-    usable = _ORDINARY | ({"C"} if request.gfp & Gfp.MOVABLE else set())
+    usable = _ORDINARY | ({"C"} if request.gfp & _MOVABLE else set())
     for order, count in enumerate(blocks):
         letters = zone.letters[order] if order < len(zone.letters) else ""
         if rule == "iterative" or not letters or usable & set(letters):

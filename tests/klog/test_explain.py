@@ -18,8 +18,9 @@ from faultinject.klog.explain import Explanation, explain
 from faultinject.klog.flags import decode
 from faultinject.klog.reading import read_reports
 from faultinject.klog.release import parse_release
-from faultinject.klog.reports import FailureReport, Kind, ZoneState
+from faultinject.klog.reports import FailureReport, Kind
 from faultinject.klog.zonelist import reserves
+from faultinject.mm.mem_info import ZoneState
 
 
 def explained(text: str, kernel: str | None = None) -> Explanation:
@@ -60,6 +61,29 @@ def test_the_smallest_change_is_the_smallest() -> None:
 def verdict_with_min(scale: float) -> str:
     text = OLD.replace("min:7076kB", f"min:{int(1769 * scale) * 4}kB")
     return explained(text).zones[1].verdict
+
+
+def test_one_percent_less_is_found_where_it_is_enough() -> None:
+    log = """\
+task: page allocation failure: order:0, mode:0xcc0(GFP_KERNEL), nodemask=(null)
+CPU: 0 PID: 1 Comm: task Not tainted 6.6.0 #1
+Mem-Info:
+Node 0 Normal free:400kB boost:0kB min:400kB low:500kB high:600kB present:65536kB
+lowmem_reserve[]: 0 0
+Node 0 Normal: 100*4kB (U) 0*8kB 0*16kB 0*32kB 0*64kB 0*128kB 0*256kB 0*512kB 0*1024kB \
+0*2048kB 0*4096kB = 400kB
+"""
+
+    found = explained(log)
+
+    assert found.cures[0] == "1 more free block of order 0 (4 kB) in zone Normal"
+    assert found.cures[1].startswith("vm.min_free_kbytes of 396 instead of about 400;")
+
+
+def test_the_walk_over_the_zones_is_told_in_its_order() -> None:
+    found = explained(OLD)
+
+    assert "may use, tried in this order: DMA32, DMA." in as_text(found)
 
 
 def test_an_atomic_request_takes_from_the_reserve() -> None:

@@ -1,0 +1,1 @@
+"""A failure of a real server, reproduced from its log. README.md tells the story."""
