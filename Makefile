@@ -32,7 +32,7 @@ check: $(stamp) ## Lint, formatting, types
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 
-demo: $(stamp) ## Fail every allocation of a small driver and a C extension, one at a time
+demo: $(stamp) ## Fail every allocation of a driver and a C extension, every call of a store, one at a time
 	$(bin)/python examples/demo.py
 
 sanitize: $(stamp) ## Test the C core under AddressSanitizer, built apart from the one in use

@@ -1,7 +1,8 @@
-"""Run two examples' campaigns, check what they found, and replay one trial. `make demo`.
+"""Run three examples' campaigns, check what they found, and replay one trial. `make demo`.
 
 Exit status 0 only if exactly the planted bugs were found and the replay gave the same outcome.
-The second example is a C extension; it is left out, with the reason, where none can be built.
+An example that needs what this machine has not is left out, with the reason: the C extension
+where none can be built, the store where calls cannot be seen.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PLANTED = ROOT / "examples" / "ring" / "planted.toml"
 PLANTED_IN_C = ROOT / "examples" / "interner" / "planted.toml"
+PLANTED_ON_DISK = ROOT / "examples" / "durable_store" / "planted.toml"
 BAD = {"crashed", "hung", "corrupted", "leaked", "unraisable", "failed"}
 REPLAY_LINE = re.compile(r"pytest .*--fail-alloc-replay=.*")
 
@@ -208,6 +210,54 @@ def interner(scratch: Path) -> bool:
     return as_planted
 
 
+def durable_store(scratch: Path) -> bool:
+    """Run the campaign on the store, whose calls fail as they would on a full or broken disk."""
+    from faultinject.functions.capability import fail_function
+
+    say(
+        "\nA store in a file, examples/durable_store, right and with bugs PLANTED in it. Now each\n"
+        "call of open, write, fsync, replace, ... fails in turn, as on a full or broken disk:\n"
+    )
+    reason = fail_function.unavailable()
+    if reason:
+        say(f"demo: the store is left out: {reason}")
+        return True
+    report = scratch / "durable_store.json"
+    options = ["--fail-function=disk", "--fail-function-max-errors=1", "--tb=no"]
+    say(f"  $ pytest {' '.join(options)} examples/durable_store\n")
+    run_pytest([*options, "examples/durable_store", *QUIETLY, *reports(report)])
+    if not report.exists():
+        say("\ndemo: the campaign did not come to an end; there is no report")
+        return False
+    trials = trials_of(report)
+    as_planted = compare(found_in(trials), planted(PLANTED_ON_DISK))
+    say(tally(trials))
+    if not as_planted:
+        say("demo: NOT what was planted in the store")
+    return as_planted
+
+
+def our_server() -> bool:
+    """Reproduce a server's failure from its log: the refusal explained, and met again."""
+    say(
+        "\nA kernel log, examples/our_server: why the server's allocation failed, and the same\n"
+        "refusal in a memory that has the state of the log:\n"
+    )
+    say("  $ python examples/our_server/reproduce.py\n")
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "our_server" / "reproduce.py")],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print("".join(f"  | {line}\n" for line in ran.stdout.splitlines()), end="", flush=True)
+    if ran.returncode != 0:
+        say(f"\ndemo: the server's failure was NOT reproduced\n{ran.stderr}")
+    return ran.returncode == 0
+
+
 def tally(trials: list[tuple[str, dict[str, Any]]]) -> str:
     outcomes = Counter(trial["outcome"] for _, trial in trials)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
@@ -216,7 +266,8 @@ def tally(trials: list[tuple[str, dict[str, Any]]]) -> str:
 
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faultinject-demo-") as name:
-        passed = [campaign(Path(name)) for campaign in (ring, interner)]
+        passed = [campaign(Path(name)) for campaign in (ring, interner, durable_store)]
+        passed.append(our_server())
     if all(passed):
         say("demo: exactly the planted bugs were found, and the replay reproduced its trial")
         return 0

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from faultinject.errors import (
         CapabilityError,
+        Deadlock,
         DoubleFree,
         FaultInjectError,
         InvalidFree,
@@ -48,6 +49,12 @@ if TYPE_CHECKING:
         UnavailableError,
         UsageError,
         UseAfterFree,
+    )
+    from faultinject.functions.capability import (
+        fail_function,
+    )
+    from faultinject.functions.injectable import (
+        error_injectable,
     )
     from faultinject.gfp import (
         __GFP_ACCOUNT,
@@ -95,6 +102,8 @@ if TYPE_CHECKING:
     )
     from faultinject.mm import (
         PAGE_SIZE,
+        SHRINK_EMPTY,
+        SHRINK_STOP,
         SLAB_ACCOUNT,
         SLAB_FAILSLAB,
         SLAB_HWCACHE_ALIGN,
@@ -103,6 +112,7 @@ if TYPE_CHECKING:
         KmemCache,
         LiveObject,
         Memory,
+        Mempool,
         Page,
         Pointer,
         alloc_page,
@@ -114,18 +124,50 @@ if TYPE_CHECKING:
         free_pages_exact,
         get_free_pages,
         get_order,
+        get_page,
         get_zeroed_page,
         kcalloc,
         kfree,
+        kfree_sensitive,
         kmalloc,
         kmalloc_array,
+        kmalloc_size_roundup,
+        kmem_cache_alloc,
+        kmem_cache_alloc_bulk,
         kmem_cache_create,
+        kmem_cache_destroy,
+        kmem_cache_free,
+        kmem_cache_free_bulk,
+        kmem_cache_shrink,
+        kmem_cache_zalloc,
         kmemdup,
         krealloc,
+        krealloc_array,
         ksize,
         kstrdup,
+        kvcalloc,
+        kvfree,
+        kvmalloc,
+        kvmalloc_array,
+        kvzalloc,
         kzalloc,
+        memalloc_nofs,
+        memalloc_noio,
+        memalloc_noreclaim,
+        mempool_alloc,
+        mempool_create,
+        mempool_create_kmalloc_pool,
+        mempool_create_page_pool,
+        mempool_create_slab_pool,
+        mempool_destroy,
+        mempool_free,
+        mempool_resize,
+        page_count,
+        put_page,
         use_memory,
+        vfree,
+        vmalloc,
+        vzalloc,
     )
     from faultinject.native.capability import (
         fail_pymem,
@@ -146,6 +188,8 @@ __all__ = [
     "GFP_TRANSHUGE_LIGHT",
     "GFP_USER",
     "PAGE_SIZE",
+    "SHRINK_EMPTY",
+    "SHRINK_STOP",
     "SLAB_ACCOUNT",
     "SLAB_FAILSLAB",
     "SLAB_HWCACHE_ALIGN",
@@ -180,6 +224,7 @@ __all__ = [
     "__GFP_ZEROTAGS",
     "CallSite",
     "CapabilityError",
+    "Deadlock",
     "DoubleFree",
     "FaultAttr",
     "FaultInjectError",
@@ -191,6 +236,7 @@ __all__ = [
     "LiveObject",
     "Memory",
     "MemoryFault",
+    "Mempool",
     "OutOfBounds",
     "Page",
     "Pointer",
@@ -202,7 +248,9 @@ __all__ = [
     "alloc_pages",
     "alloc_pages_exact",
     "current_memory",
+    "error_injectable",
     "fail_alloc",
+    "fail_function",
     "fail_nth",
     "fail_page_alloc",
     "fail_pymem",
@@ -213,22 +261,54 @@ __all__ = [
     "free_pages_exact",
     "get_free_pages",
     "get_order",
+    "get_page",
     "get_zeroed_page",
     "injections",
     "kcalloc",
     "kfree",
+    "kfree_sensitive",
     "kmalloc",
     "kmalloc_array",
+    "kmalloc_size_roundup",
+    "kmem_cache_alloc",
+    "kmem_cache_alloc_bulk",
     "kmem_cache_create",
+    "kmem_cache_destroy",
+    "kmem_cache_free",
+    "kmem_cache_free_bulk",
+    "kmem_cache_shrink",
+    "kmem_cache_zalloc",
     "kmemdup",
     "krealloc",
+    "krealloc_array",
     "ksize",
     "kstrdup",
+    "kvcalloc",
+    "kvfree",
+    "kvmalloc",
+    "kvmalloc_array",
+    "kvzalloc",
     "kzalloc",
     "make_it_fail",
+    "memalloc_nofs",
+    "memalloc_noio",
+    "memalloc_noreclaim",
+    "mempool_alloc",
+    "mempool_create",
+    "mempool_create_kmalloc_pool",
+    "mempool_create_page_pool",
+    "mempool_create_slab_pool",
+    "mempool_destroy",
+    "mempool_free",
+    "mempool_resize",
     "no_faults",
+    "page_count",
+    "put_page",
     "sweep",
     "use_memory",
+    "vfree",
+    "vmalloc",
+    "vzalloc",
 ]
 
 __version__ = "0.1.0"
@@ -245,18 +325,27 @@ _HOMES = {
     "faultinject.engine.log": "Injection injections",
     "faultinject.engine.scope": "fail_nth make_it_fail no_faults",
     "faultinject.errors": (
-        "CapabilityError DoubleFree FaultInjectError InvalidFree LeakedObjects "
+        "CapabilityError Deadlock DoubleFree FaultInjectError InvalidFree LeakedObjects "
         "MemoryFault OutOfBounds SpecError UnavailableError UsageError UseAfterFree"
     ),
+    "faultinject.functions.capability": "fail_function",
+    "faultinject.functions.injectable": "error_injectable",
     "faultinject.gfp": "Gfp format_gfp",
     "faultinject.native.capability": "fail_pymem",
     "faultinject.mm": (
-        "KmemCache LiveObject Memory PAGE_SIZE Page Pointer SLAB_ACCOUNT SLAB_FAILSLAB "
-        "SLAB_HWCACHE_ALIGN SLAB_RECLAIM_ACCOUNT ZERO_SIZE_PTR current_memory get_order "
-        "alloc_page alloc_pages alloc_pages_exact free_page "
-        "free_pages free_pages_exact get_free_pages get_zeroed_page kcalloc kfree kmalloc "
-        "kmalloc_array kmem_cache_create kmemdup krealloc ksize kstrdup kzalloc "
-        "use_memory"
+        "PAGE_SIZE SLAB_ACCOUNT SLAB_FAILSLAB SLAB_HWCACHE_ALIGN SLAB_RECLAIM_ACCOUNT "
+        "ZERO_SIZE_PTR KmemCache LiveObject Memory Mempool Page Pointer alloc_page "
+        "alloc_pages alloc_pages_exact current_memory free_page free_pages "
+        "free_pages_exact get_free_pages get_order get_page get_zeroed_page kcalloc "
+        "kfree kfree_sensitive kmalloc kmalloc_array kmalloc_size_roundup "
+        "kmem_cache_alloc kmem_cache_alloc_bulk kmem_cache_create kmem_cache_destroy "
+        "kmem_cache_free kmem_cache_free_bulk kmem_cache_shrink kmem_cache_zalloc "
+        "kmemdup krealloc krealloc_array ksize kstrdup kvcalloc kvfree kvmalloc "
+        "kvmalloc_array kvzalloc kzalloc mempool_alloc mempool_create "
+        "mempool_create_kmalloc_pool mempool_create_page_pool mempool_create_slab_pool "
+        "mempool_destroy mempool_free mempool_resize page_count put_page use_memory "
+        "vfree vmalloc vzalloc "
+        "SHRINK_EMPTY SHRINK_STOP memalloc_nofs memalloc_noio memalloc_noreclaim"
     ),
 }
 _SUBMODULES = (
@@ -266,6 +355,7 @@ _SUBMODULES = (
     "capabilities",
     "engine",
     "errors",
+    "functions",
     "gfp",
     "mm",
     "native",

@@ -95,6 +95,20 @@ def caller_frame(frame: FrameType | None = None) -> FrameType | None:
     return None
 
 
+def outer_frame() -> FrameType | None:
+    """As `caller_frame`, for a function of ours that users call: begins with its caller.
+
+    To leave the function itself out makes it a third cheaper.
+    """
+    try:
+        found = sys._getframe(2)
+    except ValueError:  # called from C, with no Python below
+        return None
+    if _own_files.get(found.f_code.co_filename) is False:
+        return found
+    return caller_frame(found)
+
+
 def site_of(frame: FrameType) -> CallSite:
     """Decode the place where `frame` is now."""
     module = frame.f_globals.get("__name__")

@@ -14,6 +14,7 @@ import runpy
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -255,6 +256,9 @@ def _add_explain(commands: _Commands) -> None:  # type: ignore[valid-type]
         "-v", "--verbose", action="store_true", help="every step, and the free blocks"
     )
     explain.add_argument("--json", action="store_true", help="everything, for other programs")
+    explain.add_argument(
+        "--test", action="store_true", help="pytest tests that load the state and are refused"
+    )
     explain.add_argument("--svg", metavar="FILE", help="the free blocks of each zone as a picture")
     explain.add_argument(
         "--now",
@@ -275,6 +279,12 @@ def _explain(options: argparse.Namespace) -> int:
         parse_release(options.kernel, option="--kernel")
     if options.now:
         return _explain_now(options)
+    if options.test and (options.json or options.verbose):
+        raise UsageError(
+            "--test prints a file of tests, and nothing else",
+            where="explain",
+            cure="Leave --json and --verbose out",
+        )
     with _opened(options.file) as stream:
         found: Iterable[Explanation] = (
             explain(report, kernel=options.kernel) for report in read_reports(stream)
@@ -289,10 +299,17 @@ def _explain(options: argparse.Namespace) -> int:
             print(json.dumps(as_json(found), indent=2))
             return 0
         count = 0
-        for count, each in enumerate(found, 1):
-            if count > 1:
-                print()
-            print(as_text(each, verbose=options.verbose), end="")
+        if options.test:
+            from faultinject.klog.as_test import as_test
+
+            explained = list(found)
+            if count := len(explained):
+                print(as_test(explained), end="")
+        else:
+            for count, each in enumerate(found, 1):
+                if count > 1:
+                    print()
+                print(as_text(each, verbose=options.verbose), end="")
     if not count:
         print(
             "no report of a failed allocation in this log; there would be a line such as "
@@ -305,7 +322,7 @@ def _explain(options: argparse.Namespace) -> int:
 def _explain_now(options: argparse.Namespace) -> int:
     from faultinject.klog.now import now_as_text, survey
 
-    if options.file != "-" or options.json or options.verbose or options.svg:
+    if options.file != "-" or options.json or options.verbose or options.svg or options.test:
         raise UsageError(
             "--now goes with --kernel only", where="explain", cure="Leave the log out, or --now"
         )
@@ -347,10 +364,18 @@ def _add_list(commands: _Commands) -> None:  # type: ignore[valid-type]
     listing = commands.add_parser(  # type: ignore[attr-defined]
         "list", help="what can fail here: capabilities, defaults, availability", allow_abbrev=False
     )
+    listing.add_argument(
+        "--injectable",
+        metavar="MODULE",
+        nargs="*",
+        help="instead: the functions that these modules, which are imported, mark error_injectable",
+    )
     listing.set_defaults(command=_list)
 
 
 def _list(options: argparse.Namespace) -> int:
+    if options.injectable is not None:
+        return _list_injectable(options.injectable)
     for capability in registry.all():
         reason = capability.unavailable()
         state = "available" if reason is None else f"not available: {reason}"
@@ -365,6 +390,29 @@ def _list(options: argparse.Namespace) -> int:
             print(f"  {name}: {gate.doc} Default {_shown(gate.default)}{differs}.")
         for name in capability.profiles:
             print(f"  profile={name}")
+    return 0
+
+
+def _list_injectable(modules: Sequence[str]) -> int:
+    from faultinject.functions.injectable import injectables
+
+    sys.path.insert(0, os.getcwd())
+    for module in modules:
+        try:
+            import_module(module)
+        except Exception as error:
+            raise UsageError(
+                f"the module cannot be imported: {type(error).__name__}: {error}",
+                value=module,
+                where="list --injectable",
+                cure="Name modules as Python does, as mypkg.db",
+            ) from error
+    found = injectables()
+    for each in found:
+        print(f"{each.target.name}: {', '.join(fault.text for fault in each.faults)}")
+        print(f"  {os.path.relpath(each.file)}:{each.line}")
+    if not found:
+        print("no module that is imported marks a function error_injectable", file=sys.stderr)
     return 0
 
 

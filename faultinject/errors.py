@@ -149,3 +149,9 @@ class LeakedObjects(MemoryFault):
     """Objects are still allocated where none may be, as in a cache that is destroyed."""
 
     slug = "leaked-objects"
+
+
+class Deadlock(MemoryFault):
+    """A call waits for memory that nobody is left to give back; in the kernel it hangs."""
+
+    slug = "deadlock"

@@ -111,3 +111,10 @@ def test_a_port_of_a_real_subsystem_holds_under_every_fault(port: str) -> None:
     ended = run_pytest("--fail-alloc-spec=failslab;fail_page_alloc", f"examples/{port}")
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_store_that_keeps_its_promise_holds_under_every_error_of_a_disk() -> None:
+    ended = run_pytest("--fail-function=disk", "examples/durable_store", "-k", "right")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert " trials: " in ended.stdout

@@ -26,6 +26,7 @@ FLOORS = {
     "faultinject.capabilities": 2,
     "faultinject.mm": 3,
     "faultinject.native": 3,
+    "faultinject.functions": 3,
     "faultinject.campaign": 4,
     "faultinject.errpaths": 4,
     "faultinject.klog": 4,

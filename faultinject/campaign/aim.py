@@ -30,6 +30,7 @@ class Aim:
             the number of the random trial.
         persistent: whether the fault goes on until the body ends.
         test: the one test that it belongs to; "" where any that reaches it will do.
+        error: what a call of a function fails with; "" of an allocation.
     """
 
     capability: str
@@ -37,6 +38,7 @@ class Aim:
     hit: str
     persistent: bool = False
     test: str = ""
+    error: str = ""
 
     def content(self, shown: Callable[[str], str] = str) -> str:
         """Give a text that an edit elsewhere in the file does not change.
@@ -49,18 +51,21 @@ class Aim:
             return "|".join(("random", self.capability, self.hit, self.test))
         _, function, _, _, column, stack, at, domain, caller = astuple(self.site)
         place = f"{function}+{self.site.offset}.{column}~{stack}@{domain}#{at} ({caller})"
+        if self.error:
+            place += f" = {self.error}"
         return "|".join((self.capability, shown(self.site.file), place, self.hit, mode))
 
     def as_plain(self) -> list[Any]:
         """Give plain values that survive a pipe."""
         site = None if self.site is None else list(astuple(self.site))
-        return [self.capability, site, self.hit, self.persistent, self.test]
+        return [self.capability, site, self.hit, self.persistent, self.test, self.error]
 
     @classmethod
     def from_plain(cls, plain: Sequence[Any]) -> Aim:
         """Rebuild what `as_plain` gave."""
-        capability, site, hit, persistent, test = plain
-        return cls(capability, None if site is None else Site(*site), hit, persistent, test)
+        capability, site, hit, persistent, test, error = plain
+        place = None if site is None else Site(*site)
+        return cls(capability, place, hit, persistent, test, error)
 
 
 def aims_at(
@@ -69,8 +74,10 @@ def aims_at(
     """Give every aim of a census with its fault, in the order of the census."""
     return [
         (
-            Aim(item.capability, item.site, _spelled(hits, hit), persistent),
-            PlannedFault(item.capability, item.site, hit, persistent, item.instructions),
+            Aim(item.capability, item.site, _spelled(hits, hit), persistent, error=item.error),
+            PlannedFault(
+                item.capability, item.site, hit, persistent, item.instructions, item.error
+            ),
         )
         for item in reached
         for hit in hits.of(item.hits)

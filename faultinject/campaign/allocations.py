@@ -71,7 +71,7 @@ class Allocations:
         """Read the settings of a sweep."""
         own = {*fail_pymem.gates, "profile"}
         armed = fail_pymem(**{name: knobs[name] for name in own & knobs.keys()})
-        code = _code_scope(settings, knobs)
+        code = code_scope(settings, knobs)
         return cls(knobs, requests_of(armed.gates), code, settings.identity)
 
     def census(self) -> AllocationCensus:
@@ -93,7 +93,8 @@ class Allocations:
         return {name: value for name, value in self.knobs.items() if name not in own}
 
 
-def _code_scope(settings: Settings, knobs: Mapping[str, Any]) -> CodeScope:
+def code_scope(settings: Settings, knobs: Mapping[str, Any]) -> CodeScope:
+    """Give the code whose real allocations, and whose calls, are under test."""
     scope: Scope = settings.scope
     filters = FaultAttr(**{name: knobs[name] for name in _STACK_KNOBS if name in knobs})
     return CodeScope.of(

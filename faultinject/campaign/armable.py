@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from faultinject.callsite import StackFilter
-from faultinject.campaign import allocations
-from faultinject.campaign.allocations import Allocations
+from faultinject.campaign import allocations, calls
+from faultinject.campaign.allocations import AllocationCensus, Allocations
+from faultinject.campaign.calls import CallCensus, CallFaults, Calls
 from faultinject.campaign.census import Census, Reached, Watch
 from faultinject.campaign.settings import RandomMode, Settings
 from faultinject.campaign.strike import PlannedFault, Strike
@@ -26,6 +27,9 @@ from faultinject.engine.attr import FaultAttr
 from faultinject.prng import derive
 
 Gates = Mapping[str, Mapping[str, Any]]
+
+# Capabilities that the sweeper arms itself; all others ask Python.
+_ARMED_APART = (allocations.NAME, calls.NAME)
 
 # Knobs of a SPEC that narrow a sweep by the stack; every other one is a gate.
 STACK_KNOBS = frozenset({"require", "reject", "stacktrace_depth"})
@@ -120,15 +124,14 @@ class Survey:
 
     Args:
         asked: the census of the capabilities that ask Python, and their gates.
-        allocations: that of the interpreter's allocations, if they are swept.
+        others: that of the interpreter's allocations, and that of calls of functions.
     """
 
-    def __init__(self, asked: tuple[Census, Gates], allocations: Allocations | None) -> None:
+    def __init__(self, asked: tuple[Census, Gates], *others: AllocationCensus | CallCensus) -> None:
         self._census, gates = asked
+        self._others = others
         self._parts: list[Armable] = [observed(self._census, gates)] if gates else []
-        self._allocations = None if allocations is None else allocations.census()
-        if self._allocations is not None:
-            self._parts.append(self._allocations)
+        self._parts += others
 
     def armed(self) -> AbstractContextManager[None]:
         """Count on entry, no more on exit, in every thread and task."""
@@ -142,7 +145,79 @@ class Survey:
     def reached(self) -> list[Reached]:
         """Give the sites, those of each kind in the order in which they were first reached."""
         found = self._census.reached()
-        return found if self._allocations is None else found + self._allocations.reached()
+        return found + [item for part in self._others for item in part.reached()]
+
+
+class _Several:
+    """Several observers in the one seat; the first that fails a call has done so."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def eligible_call(
+        self, capability: str, size: int, frame: FrameType | None, retry: bool
+    ) -> bool:
+        """Ask one after the other."""
+        return any(
+            observer.eligible_call(capability, size, frame, retry) for observer in self._observers
+        )
+
+    def begin(self) -> None:
+        """Start a new example of a property test."""
+        for observer in self._observers:
+            observer.begin()
+
+
+class Struck:
+    """Planned faults that strike one after the other, and perhaps a census beside them.
+
+    Args:
+        chain: the faults; none of them a real allocation's.
+        watch: what the observers of the asked capabilities look at.
+        asked: the capabilities that ask Python, and their gates.
+        called: the calls of functions, if they are swept.
+        counts: whether what else is reached is counted.
+    """
+
+    def __init__(
+        self,
+        chain: Sequence[PlannedFault],
+        watch: Watch,
+        asked: Gates,
+        called: Calls | None,
+        *,
+        counts: bool,
+    ) -> None:
+        observers: list[Observer] = [
+            Strike(fault, watch) for fault in chain if fault.capability != calls.NAME
+        ]
+        self._census = Census(watch) if counts and asked else None
+        if self._census is not None:
+            observers.append(self._census)
+        self._calls: CallFaults | None = None
+        mine = [fault for fault in chain if fault.capability == calls.NAME]
+        if called is not None and (mine or counts):
+            self._calls = called.faults(mine, counts=counts)
+        self._parts: list[Armable] = []
+        if observers:
+            seated = observers[0] if len(observers) == 1 else _Several(observers)
+            self._parts.append(observed(seated, asked))
+        if self._calls is not None:
+            self._parts.append(self._calls)
+
+    def armed(self) -> AbstractContextManager[None]:
+        """Arm on entry, disarm on exit, in every thread and task."""
+        return _Nested(self._parts)
+
+    def begin(self) -> None:
+        """Start a new example of a property test."""
+        for part in self._parts:
+            part.begin()
+
+    def reached(self) -> list[Reached]:
+        """Give what was counted beside the faults; none if nothing was to be."""
+        found = [] if self._census is None else self._census.reached()
+        return found if self._calls is None else found + self._calls.reached()
 
 
 class RandomFaults:
@@ -151,13 +226,13 @@ class RandomFaults:
     Args:
         knobs: for each capability that asks Python its knobs, among them a probability.
         seed: each capability gets a seed of its own from it.
-        rule: the interpreter's allocations with theirs, if they fail too.
+        rules: what is armed apart with its knobs: allocations of the interpreter, calls.
     """
 
-    def __init__(self, knobs: Gates, seed: int, rule: Armable | None = None) -> None:
+    def __init__(self, knobs: Gates, seed: int, *rules: Armable) -> None:
         self._knobs = knobs
         self._seed = seed
-        self._parts = [_Entered(self._asked), *([rule] if rule is not None else [])]
+        self._parts = [_Entered(self._asked), *rules]
 
     def armed(self) -> AbstractContextManager[None]:
         """Arm every capability for the length of the block."""
@@ -198,9 +273,11 @@ class Armables:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._asked, allocating = _parted(settings.swept)
+        self._asked, apart = _parted(settings.swept)
         self._watch = _watch_of(settings, self._asked)
+        allocating, calling = apart.get(allocations.NAME), apart.get(calls.NAME)
         self._allocations = None if allocating is None else Allocations.of(settings, allocating)
+        self._calls = None if calling is None else Calls.of(settings, calling)
 
     @property
     def extensions(self) -> frozenset[str]:
@@ -208,29 +285,51 @@ class Armables:
         return frozenset(() if self._allocations is None else self._allocations.code.extensions)
 
     def survey(self) -> Survey:
-        """Make the census of one run."""
-        return Survey((Census(self._watch), self._asked), self._allocations)
+        """Make the census of one run; that of calls may need a run of its own."""
+        others: list[AllocationCensus | CallCensus] = []
+        if self._allocations is not None:
+            others.append(self._allocations.census())
+        elif self._calls is not None:
+            others.append(self._calls.census())
+        return Survey((Census(self._watch), self._asked), *others)
 
-    def fault(self, fault: PlannedFault) -> Armable:
-        """Make what carries out a planned fault."""
+    def survey_of_calls(self) -> Survey | None:
+        """Make the census of calls where it needs a run of its own; None where it does not.
+
+        What sees calls allocates in the name of the code that makes them.
+        """
+        if self._calls is None or self._allocations is None:
+            return None
+        return Survey((Census(self._watch), {}), self._calls.census())
+
+    def fault(self, fault: PlannedFault, *, counts: bool = False) -> Armable:
+        """Make what carries out a planned fault, and those that strike before it.
+
+        Args:
+            fault: the last of them.
+            counts: whether what a run reaches beside them is counted, as it is anyway beside
+                a first fault where `Settings.order` is 2.
+        """
         if fault.capability == allocations.NAME and self._allocations is not None:
             return self._allocations.fault(fault)
-        return observed(Strike(fault, self._watch), self._asked)
+        counts = counts or (self._settings.order > 1 and fault.after is None)
+        return Struck(fault.chain, self._watch, self._asked, self._calls, counts=counts)
 
     def random(self, mode: RandomMode, seed: int) -> Armable:
         """Make the faults of one random trial."""
-        asked, allocating = _parted(mode.knobs)
-        if allocating is None:
-            return RandomFaults(asked, seed)
-        rule = Allocations.of(self._settings, allocating).rule(derive(seed, allocations.NAME))
-        return RandomFaults(asked, seed, rule)
+        asked, apart = _parted(mode.knobs)
+        rules: list[Armable] = []
+        for name, own in apart.items():
+            kind = Allocations if name == allocations.NAME else Calls
+            rules.append(kind.of(self._settings, own).rule(derive(seed, name)))
+        return RandomFaults(asked, seed, *rules)
 
 
-def _parted(knobs: Gates) -> tuple[Gates, Mapping[str, Any] | None]:
-    """Part the capabilities that ask Python from the interpreter's allocations."""
+def _parted(knobs: Gates) -> tuple[Gates, Gates]:
+    """Part the capabilities that ask Python from those that are armed apart."""
     return (
-        {name: own for name, own in knobs.items() if name != allocations.NAME},
-        knobs.get(allocations.NAME),
+        {name: own for name, own in knobs.items() if name not in _ARMED_APART},
+        {name: own for name, own in knobs.items() if name in _ARMED_APART},
     )
 
 

@@ -24,12 +24,14 @@ class Reached:
         instructions: those that the site stands for, each as the fingerprint of its
             code (0 if nobody asks for it) and its offset; several where the site is a
             whole line. Good only for the source and the interpreter that made them.
+        error: what a call of a function fails with there, as text; "" of an allocation.
     """
 
     capability: str
     site: Site
     hits: int
     instructions: frozenset[Instruction] = frozenset()
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -107,7 +109,13 @@ class Census:
 def to_plain(reached: Iterable[Reached]) -> list[list[Any]]:
     """Give plain lists that survive a pipe."""
     return [
-        [item.capability, list(astuple(item.site)), item.hits, sorted(item.instructions)]
+        [
+            item.capability,
+            list(astuple(item.site)),
+            item.hits,
+            sorted(item.instructions),
+            item.error,
+        ]
         for item in reached
     ]
 
@@ -115,6 +123,17 @@ def to_plain(reached: Iterable[Reached]) -> list[list[Any]]:
 def from_plain(rows: Iterable[list[Any]]) -> list[Reached]:
     """Rebuild what `to_plain` gave."""
     return [
-        Reached(capability, Site(*site), hits, frozenset((code, at) for code, at in instructions))
-        for capability, site, hits, instructions in rows
+        Reached(
+            capability,
+            Site(*site),
+            hits,
+            frozenset((code, at) for code, at in instructions),
+            error,
+        )
+        for capability, site, hits, instructions, error in rows
     ]
+
+
+def count_sites(reached: Iterable[Reached]) -> int:
+    """Count call sites: one that can fail with several errors is one."""
+    return len({(item.capability, item.site) for item in reached})

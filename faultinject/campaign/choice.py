@@ -8,11 +8,12 @@ Lives here: the rules for a SPEC inside a campaign. A capability without a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from faultinject.campaign.settings import RandomMode
 from faultinject.capabilities import registry
+from faultinject.capabilities.arming import Arming
 from faultinject.errors import SpecError, UnavailableError, UsageError
 
 # What a sweep itself decides: with one of these and no probability, the text cannot
@@ -27,6 +28,23 @@ class Choice:
     swept: Mapping[str, Mapping[str, Any]]
     random: tuple[RandomMode, ...] = ()
     by_default: bool = False
+
+    def beside(self, other: Choice, *, alone: bool) -> Choice:
+        """Give this choice and what another one sweeps; only that if it is alone.
+
+        Raises:
+            UsageError: both sweep one capability.
+        """
+        if alone:
+            return other
+        both = self.swept.keys() & other.swept.keys()
+        if both:
+            raise UsageError(
+                "one capability is swept with two sets of knobs",
+                value=min(both),
+                cure="Name it once",
+            )
+        return replace(self, swept={**self.swept, **other.swept})
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -51,7 +69,8 @@ def choose(specs: Iterable[str] = (), *, option: str = "SPEC") -> Choice:
     random: list[RandomMode] = []
     texts = list(specs)
     if not texts:
-        found = [item.name for item in registry.all() if item.unsweepable() is None]
+        usual = (item for item in registry.all() if item.by_default)
+        found = [item.name for item in usual if item.unsweepable() is None]
         return Choice({name: {} for name in found}, by_default=True)
     for text in texts:
         drawn: dict[str, Mapping[str, Any]] = {}
@@ -62,6 +81,9 @@ def choose(specs: Iterable[str] = (), *, option: str = "SPEC") -> Choice:
                 continue
             _refuse_unavailable(name, registry.get(name).unsweepable(), text, option)
             _refuse_dice(name, knobs, text, option)
+            capability = registry.get(name)
+            own = {*capability.gates, "profile"} & knobs.keys()
+            Arming(capability, {knob: knobs[knob] for knob in own})  # refuses what means nothing
             if swept.get(name, knobs) != knobs:
                 raise UsageError(
                     "one capability is swept with two sets of knobs",

@@ -55,6 +55,8 @@ class Evidence:
             real allocation's, as `faultinject.campaign.c_stacks.read_stack` reads it.
         crash_stack: the C stack at the signal that ended it, the same way.
         entered: the error paths that it entered, in order, where a witness watched it.
+        reached: what it reached beside its fault, as `faultinject.campaign.census.to_plain`
+            gives it, where that was counted.
     """
 
     phase: str = "start"
@@ -77,6 +79,7 @@ class Evidence:
     fault_stack: list[str] = field(default_factory=list)
     crash_stack: list[str] = field(default_factory=list)
     entered: list[str] = field(default_factory=list)
+    reached: list[list[Any]] = field(default_factory=list)
     duration: float = 0.0
 
     @property

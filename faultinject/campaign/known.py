@@ -136,5 +136,8 @@ def _read_line(line: str, where: str) -> _Key:
 def _key_of(outcome: str, text: str, where: str = "known problems") -> _Key:
     token = parse_token(text, option=where)
     if isinstance(token, PlannedToken):
-        return outcome, token.capability, token.file, token.function, token.hit, token.test
+        what = token.capability
+        if token.error:
+            what = f"{what} of {token.caller}: {token.error}"
+        return outcome, what, token.file, token.function, token.hit, token.test
     return outcome, "random", token.spec, str(token.seed), token.number, token.test

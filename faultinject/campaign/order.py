@@ -14,6 +14,9 @@ from faultinject.campaign.child import Mark
 from faultinject.campaign.site import Site
 from faultinject.campaign.strike import PlannedFault
 
+CALLS = "calls"
+"""The census of calls of functions, where it is a run of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -23,37 +26,44 @@ class Order:
         token: the trial's; "" for the census.
         fault: the planned fault; None for the census, and for a random trial.
         baseline: what the census found, for a trial: the plain values of a `Baseline`.
+        part: `CALLS` for the census of calls alone.
     """
 
     token: str = ""
     fault: PlannedFault | None = None
     baseline: dict[str, Any] | None = None
+    part: str = ""
 
     def as_plain(self) -> dict[str, Any]:
         """Give plain values for JSON."""
-        fault = self.fault
+        chain = () if self.fault is None else self.fault.chain
         return {
             "token": self.token,
-            "fault": fault
-            and [
-                fault.capability,
-                list(astuple(fault.site)),
-                fault.hit,
-                fault.persistent,
-                sorted(fault.instructions),
+            "faults": [
+                [
+                    fault.capability,
+                    list(astuple(fault.site)),
+                    fault.hit,
+                    fault.persistent,
+                    sorted(fault.instructions),
+                    fault.error,
+                ]
+                for fault in chain
             ],
             "baseline": self.baseline,
+            "part": self.part,
         }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Order:
         """Rebuild what `as_plain` gave."""
         fault = None
-        if plain["fault"] is not None:
-            capability, site, hit, persistent, instructions = plain["fault"]
+        for capability, site, hit, persistent, instructions, error in plain["faults"]:
             places = frozenset((code, at) for code, at in instructions)
-            fault = PlannedFault(capability, Site(*site), hit, persistent, places)
-        return cls(plain["token"], fault, plain["baseline"])
+            fault = PlannedFault(
+                capability, Site(*site), hit, persistent, places, error, after=fault
+            )
+        return cls(plain["token"], fault, plain["baseline"], plain["part"])
 
 
 @dataclass(frozen=True, slots=True)

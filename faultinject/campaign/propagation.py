@@ -12,6 +12,8 @@ import errno
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from faultinject.functions.acts import raised
+
 _RAISE_VARARGS = dis.opmap["RAISE_VARARGS"]
 
 # What CPython itself raises where it cannot allocate a lock or start a thread.
@@ -26,13 +28,16 @@ def is_propagated(
 ) -> bool:
     """Say whether `error` is the injected failure or a translation of it.
 
-    Accepted are ``MemoryError``, ``OSError(ENOMEM)``, the declared types, an
-    exception raised ``from`` one of these, and one that an explicit ``raise``
-    statement of the code under test raised while handling one of these. An
+    Accepted are ``MemoryError``, ``OSError(ENOMEM)``, what a call of a function
+    was made to raise in this trial, the declared types, an exception raised
+    ``from`` one of these, and one that an explicit ``raise`` statement of the
+    code under test raised while handling one of these. An
     exception that an operation threw in the handler is not: that is a bug in
     the error path. Nor is an assertion, ``SystemExit``, or anything else that
     is no ``Exception``: that is an answer, not a translation. An exception
-    group is accepted as well if every member is.
+    group is accepted as well if every member is. Where a call was made to
+    return something, there is no exception to handle: any explicit ``raise`` of
+    the code under test will do.
 
     Args:
         error: what ended the run.
@@ -59,11 +64,11 @@ def _is_translation(
     if isinstance(error, ExceptionGroup):
         return False  # it collects what went wrong; its members say what that was
     handled = any(_is_failure(context, raises) for context in _contexts(error))
-    return handled and _raised_on_purpose(error, under_test)
+    return (handled or raised.values > 0) and _raised_on_purpose(error, under_test)
 
 
 def _is_failure(error: BaseException, raises: tuple[type[BaseException], ...]) -> bool:
-    if isinstance(error, MemoryError) or (raises and isinstance(error, raises)):
+    if isinstance(error, MemoryError) or (raises and isinstance(error, raises)) or error in raised:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM

@@ -39,6 +39,8 @@ class TrialRecord:
             lived to tell.
         domain: of a real allocation: raw, mem, obj or arena; else "".
         caller: of a real allocation: the C function that asked, where it is known.
+        fault: of a call of a function: what was called and what it failed with; of a chain
+            all of it.
         interpreter: the known defect of CPython that a bad outcome is put down to, so
             that it does not fail the run; else "".
         entered: the error paths that it entered because of its fault, in order, each as
@@ -67,6 +69,7 @@ class TrialRecord:
     unit: str = ""
     domain: str = ""
     caller: str = ""
+    fault: str = ""
     interpreter: str = ""
     entered: list[str] = field(default_factory=list)
     caught: dict[str, Any] | str | None = None
@@ -84,6 +87,8 @@ class TrialRecord:
     @property
     def request(self) -> str:
         """What was asked for, in words; empty where nobody knows."""
+        if self.fault:
+            return self.fault
         parts = [f"{self.size} {self.unit}"] if self.size else []
         parts += [f"{self.domain} domain"] if self.domain else []
         parts += [self.caller.partition(" ")[0]] if self.caller else []
@@ -100,6 +105,7 @@ class TrialRecord:
             "unit": self.unit or None,
             "domain": self.domain or None,
             "caller": self.caller or None,
+            "fault": self.fault or None,
             "persistent": self.persistent,
             "outcome": self.outcome.value,
             "verdict": self.verdict.value,

@@ -9,11 +9,14 @@ percent-encoded), the version first and the test's name last::
     1|failslab|examples/ring.py|Ring.open+7.12|1|transient|tests/test_ring.py::test_open
     1|random|failslab:probability=10,times=-1|42|3|random|tests/test_ring.py::test_open
     1|fail_pymem|lru.py|Cache.put+3.8@obj#64|2|transient|tests/test_lru.py::test_put
+    1|fail_function|s.py|save+2.9 (open) = OSError(ENOSPC)|1|transient|tests/test_s.py::test_save
 
 The place is the function and the distance from its first line, not a line
 number, so that an edit elsewhere in the file does not spoil a token. A real
 allocation adds the domain, the offset of the instruction, and the C function
-that asks, where that belongs to the site.
+that asks, where that belongs to the site; a call of a function, what is called and what
+it fails with. What is reached only because of another fault names that one too, as the
+option ``after``: its first fields, the way they stand in its own token.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ _PLACE = re.compile(
     re.DOTALL | re.ASCII,
 )
 _WHOLE = re.compile(r"-?[0-9]+")
+_ERROR = " = "
+_AFTER, _AND = "after", "&"
 _SAFE = " /:;,.+-=<>()[]{}@#&*!?$'\"~^\\"
+_SAFE_AFTER = _SAFE.replace(";", "").replace(_AND, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,10 @@ class PlannedToken:
         options: what else decides how sites are found (``source``, ``phases`` …).
         at: of a real allocation: the offset of its instruction; -1 if it has none.
         domain: of a real allocation: the domain; "" for any.
-        caller: of a real allocation: the C function that asks; "" for any.
+        caller: of a real allocation: the C function that asks; "" for any. Of a call of a
+            function: what is called.
+        error: of a call of a function: what it fails with.
+        after: the fault that strikes before.
     """
 
     capability: str
@@ -66,8 +75,41 @@ class PlannedToken:
     at: int = -1
     domain: str = ""
     caller: str = ""
+    error: str = ""
+    after: PlannedToken | None = None
 
     def __str__(self) -> str:
+        mode = "persistent" if self.persistent else "transient"
+        said = _mode(mode, self.options)
+        if self.after is not None:
+            said += f";{_AFTER}={_AND.join(_encode(it, _SAFE_AFTER) for it in self.after._fault)}"
+        return _join(*self._fault, said, self.test)
+
+    @property
+    def chain(self) -> tuple[PlannedToken, ...]:
+        """The faults that strike one after the other, this one last."""
+        return (self,) if self.after is None else (*self.after.chain, self)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities of these faults."""
+        return frozenset(token.capability for token in self.chain)
+
+    @property
+    def specs(self) -> list[str]:
+        """A SPEC for each capability, by which these faults can be found again."""
+        targets: dict[str, list[str]] = {}
+        for token in self.chain:
+            named = targets.setdefault(token.capability, [])
+            if token.error:
+                named.append(f"{token.caller}:{token.error}")
+        return [
+            f"{name}:target={'|'.join(named)}" if named else name for name, named in targets.items()
+        ]
+
+    @property
+    def _fault(self) -> tuple[str, str, str, str]:
+        """Capability, file, place and hit, as they stand in the token."""
         place = f"{self.function}+{self.offset}"
         if self.column >= 0:
             place += f".{self.column}"
@@ -79,10 +121,9 @@ class PlannedToken:
             place += f"#{self.at}"
         if self.caller:
             place += f" ({self.caller})"
-        mode = "persistent" if self.persistent else "transient"
-        return _join(
-            self.capability, self.file, place, str(self.hit), _mode(mode, self.options), self.test
-        )
+        if self.error:
+            place += f"{_ERROR}{self.error}"
+        return self.capability, self.file, place, str(self.hit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +151,14 @@ Token = PlannedToken | RandomToken
 
 
 def token_of(
-    fault: PlannedFault, *, file: str, test: str, options: Mapping[str, str]
+    fault: PlannedFault,
+    *,
+    file: str,
+    test: str,
+    options: Mapping[str, str],
+    after: PlannedToken | None = None,
 ) -> PlannedToken:
-    """Name a planned fault."""
+    """Name a planned fault; `after` names the one before it."""
     site = fault.site
     return PlannedToken(
         fault.capability,
@@ -128,6 +174,8 @@ def token_of(
         site.at,
         site.domain,
         site.caller,
+        fault.error,
+        after,
     )
 
 
@@ -167,11 +215,19 @@ def _read_fields(fields: list[str]) -> Token:
 
 
 def _planned(fields: list[str]) -> PlannedToken:
-    place = _PLACE.fullmatch(fields[3])
+    where, _, error = fields[3].partition(_ERROR)
+    place = _PLACE.fullmatch(where)
     mode, options = _read_mode(fields[5])
     hit = _whole(fields[4])
     if place is None or mode not in ("transient", "persistent") or hit < 1:
         raise ValueError("fields")
+    before = options.pop(_AFTER, None)
+    after = None
+    if before is not None:
+        parts = [_decode(part) for part in before.split(_AND)]
+        if len(parts) != 4 or not all(parts):
+            raise ValueError("fields")
+        after = _planned([VERSION, *parts, "transient", fields[6]])
     column, stack = place["column"], place["stack"]
     return PlannedToken(
         fields[1],
@@ -187,6 +243,8 @@ def _planned(fields: list[str]) -> PlannedToken:
         -1 if place["at"] is None else int(place["at"]),
         place["domain"] or "",
         place["caller"] or "",
+        error,
+        after,
     )
 
 
@@ -232,7 +290,7 @@ def _read_mode(text: str) -> tuple[str, dict[str, str]]:
         name, equals, value = part.partition("=")
         if not equals:
             raise ValueError("fields")
-        options[name] = _decode(value)
+        options[name] = value if name == _AFTER else _decode(value)
     return mode, options
 
 
@@ -267,7 +325,9 @@ def find(token: PlannedToken, reached: Iterable[Reached], shown: Mapping[str, st
         same_place = shown.get(site.file, site.file) == token.file
         if item.capability != token.capability or not same_place:
             continue
-        if site.function != token.function:
+        if site.function != token.function or item.error != token.error:
+            continue
+        if token.error and site.caller != token.caller:
             continue
         away = _distance(token, site)
         if not any(away):
@@ -298,4 +358,11 @@ def _distance(token: PlannedToken, site: Site) -> tuple[int, ...]:
 
 
 def _fault(token: PlannedToken, item: Reached) -> PlannedFault:
-    return PlannedFault(item.capability, item.site, token.hit, token.persistent, item.instructions)
+    return PlannedFault(
+        item.capability,
+        item.site,
+        token.hit,
+        token.persistent,
+        item.instructions,
+        item.error,
+    )

@@ -50,6 +50,8 @@ class Settings:
             max(5, 10 times the clean body).
         memory: bytes that a trial may allocate beyond what a clean run does; None for
             any number.
+        most_errors: how many errors of each call of a function are tried; None for all.
+        order: 2: what a trial reaches that a clean run does not, is failed as well.
         trials: random trials for each SPEC that names a probability.
         seed: where the random trials' seeds come from.
         raises: exception types that the test declares as acceptable.
@@ -71,6 +73,8 @@ class Settings:
     shard: Shard | None = None
     timeout: float | None = None
     memory: int | None = DEFAULT_MEMORY
+    most_errors: int | None = None
+    order: int = 1
     trials: int = DEFAULT_TRIALS
     seed: int = 0
     raises: tuple[type[BaseException], ...] = ()

@@ -48,7 +48,8 @@ class Site:
         at: the offset of the instruction in its bytecode, -1 where the column tells
             instructions apart. Another Python version has others.
         domain: which of the interpreter's allocators is asked; "" if it is none, or any.
-        caller: the C function that asks, where that belongs to the identity.
+        caller: the C function that asks, where that belongs to the identity; of a call of
+            a function what is called.
     """
 
     file: str

@@ -31,6 +31,8 @@ class PlannedFault:
         persistent: from this fault on every eligible call of the capability
             fails, at any site under test, until the body ends.
         instructions: those that the site stands for.
+        error: what a call of a function fails with, as text; "" of an allocation.
+        after: the fault that strikes before, and without which a run does not get here.
     """
 
     capability: str
@@ -38,6 +40,13 @@ class PlannedFault:
     hit: int
     persistent: bool = False
     instructions: frozenset[Instruction] = frozenset()
+    error: str = ""
+    after: PlannedFault | None = None
+
+    @property
+    def chain(self) -> tuple[PlannedFault, ...]:
+        """The faults that strike one after the other, this one last."""
+        return (self,) if self.after is None else (*self.after.chain, self)
 
 
 class Strike:

@@ -99,6 +99,8 @@ def sweep(
     hits: str | int = "ends",
     identity: str = "instruction",
     persistent: bool = False,
+    order: int = 1,
+    max_errors: int | None = None,
     strict: bool = False,
     raises: type[BaseException] | tuple[type[BaseException], ...] = (),
     max: int | None = None,  # noqa: A002 - the option's name everywhere else
@@ -135,6 +137,10 @@ def sweep(
         identity: what one site is: ``line``, ``instruction``, ``site`` (with its
             callers) or ``all``.
         persistent: every later eligible call fails too, until the body ends.
+        order: 2: call sites that a trial reaches and the clean body does not (handlers,
+            ``finally`` blocks, retries) fail as well, after the trial's own fault. Not after a
+            fault of `fail_pymem`.
+        max_errors: of each call of a function at most so many errors, at least 1.
         strict: an injected error that reaches the caller is bad.
         raises: exception types that the body may answer a failure with.
         max: at most so many trials, at least 1.
@@ -180,8 +186,8 @@ def sweep(
     token = parse_token(replay) if replay is not None else None
     if isinstance(token, RandomToken):
         choice = choose_by_value(token.spec)
-    elif token is not None and token.capability not in choice.swept:
-        choice = choose_by_value(token.capability)
+    elif token is not None and not token.capabilities <= choice.swept.keys():
+        choice = choose_by_value(token.specs)
     settings = Settings(
         swept=choice.swept,
         by_default=choice.by_default,
@@ -191,6 +197,8 @@ def sweep(
         hits=Hits.parse(hits),
         identity=_identity(identity),
         persistent=persistent,
+        order=_order(order),
+        most_errors=None if max_errors is None else _at_least_one("max_errors", max_errors),
         strict=strict,
         limit=_at_least_one("max", max) if max is not None else None,
         timeout=_positive("timeout", timeout) if timeout is not None else None,
@@ -218,7 +226,8 @@ def _fault(trial: TrialRecord) -> str:
     if not trial.file:
         return "random faults, none of which struck"
     place = f"{trial.capability} at {trial.file}:{trial.line} in {trial.function}"
-    return f"{place}, hit {trial.hit}" if trial.hit else f"{place}, random"
+    what = f" ({trial.fault})" if trial.fault else ""
+    return f"{place}, hit {trial.hit}{what}" if trial.hit else f"{place}, random{what}"
 
 
 def _label(trial: TrialRecord) -> str:
@@ -276,6 +285,14 @@ def _identity(text: str) -> Identity:
             where="identity",
             cure=f"Use {', '.join(item.value for item in Identity)}",
         ) from None
+
+
+def _order(value: int) -> int:
+    if value in (1, 2) and not isinstance(value, bool):
+        return value
+    raise UsageError(
+        "not an order of faults", value=value, where="sweep(order=…)", cure="Give 1 or 2"
+    )
 
 
 def _at_least_one(name: str, value: int) -> int:

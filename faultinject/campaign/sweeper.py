@@ -7,7 +7,6 @@ its trials run (an `Isolation`), and the public ``sweep`` function
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
@@ -17,19 +16,18 @@ from faultinject.campaign import allocations
 from faultinject.campaign.aim import Aim, aims_at
 from faultinject.campaign.armable import Armable, Armables
 from faultinject.campaign.assignment import Assignment, Turn
-from faultinject.campaign.c_stacks import in_a_line, part_dump, read_stack
-from faultinject.campaign.census import Reached, from_plain
+from faultinject.campaign.c_stacks import in_a_line, read_stack
+from faultinject.campaign.census import Reached, count_sites, from_plain
+from faultinject.campaign.chains import Beyond, describe_chain
 from faultinject.campaign.evidence import Evidence
 from faultinject.campaign.forecast import Foreseen
 from faultinject.campaign.interpreter_defects import recognise
 from faultinject.campaign.isolation import Ended, Isolation, Mark
 from faultinject.campaign.limits import address_space, peak_growth
 from faultinject.campaign.oracles.bundle import Bundle
-from faultinject.campaign.oracles.leftovers import lines_beyond
-from faultinject.campaign.order import Errand, Order
+from faultinject.campaign.order import CALLS, Errand, Order
 from faultinject.campaign.outcome import Outcome, Verdict, judge
 from faultinject.campaign.plan import Hits
-from faultinject.campaign.processes import WARM_UP
 from faultinject.campaign.record import TestRecord, TrialRecord
 from faultinject.campaign.replay import (
     PlannedToken,
@@ -42,6 +40,7 @@ from faultinject.campaign.replay import (
 from faultinject.campaign.settings import RandomMode, Settings
 from faultinject.campaign.site import Identity
 from faultinject.campaign.strike import PlannedFault
+from faultinject.campaign.told import details, evidence_of, headline, last_line
 from faultinject.campaign.trial import (
     Baseline,
     ColdMemory,
@@ -50,7 +49,7 @@ from faultinject.campaign.trial import (
     conduct,
     take_census,
 )
-from faultinject.campaign.witness import NOTE, Watched, Witness, entered_beyond
+from faultinject.campaign.witness import Watched, Witness, entered_beyond
 from faultinject.capabilities import registry
 from faultinject.engine.log import injections
 from faultinject.prng import derive
@@ -108,7 +107,7 @@ class Sweeper:
             return None
         reached = self._meant(from_plain(baseline.reached))
         aims = tuple(aim for aim, _ in self._offers(reached))
-        return Foreseen(clean_seconds, len(reached), aims)
+        return Foreseen(clean_seconds, count_sites(reached), aims)
 
     def sweep(self, *, clean_seconds: float = 0.0, progress: Progress | None = None) -> TestRecord:
         """Take the census, run every planned trial, judge each one.
@@ -123,10 +122,17 @@ class Sweeper:
         if baseline is None:
             return record
         reached = self._meant(from_plain(baseline.reached))
-        record.sites = len(reached)
+        record.sites = count_sites(reached)
         trials = self._plan(reached)
-        done = self._run(record, baseline, trials, progress, clean_seconds)
+        beyond = Beyond(baseline.reached) if self._settings.order > 1 else None
+        done = self._run(record, baseline, trials, progress, clean_seconds, beyond)
         self._turn.finish(record, done)
+        if beyond is not None and len(done) == len(trials):
+            later = [self._planned(fault) for fault in beyond.faults(self._hits)]
+            limit = self._settings.limit
+            chosen = later if limit is None else later[: max(0, limit - len(done))]
+            tried = self._run(record, baseline, chosen, progress, clean_seconds)
+            record.not_run += len(later) - len(tried)
         return record
 
     def replay(
@@ -138,8 +144,8 @@ class Sweeper:
         if baseline is None:
             return record
         reached = from_plain(baseline.reached)
-        record.sites = len(reached)
-        found = (self._trial_of(record, token, reached) for token in tokens)
+        record.sites = count_sites(reached)
+        found = (self._trial_of(record, token, reached, baseline) for token in tokens)
         trials = {str(trial[2]): trial for trial in found if trial is not None}
         done = self._run(record, baseline, list(trials.values()), progress, clean_seconds)
         record.not_run = len(trials) - len(done)
@@ -150,7 +156,8 @@ class Sweeper:
         """Run a token's trial in this process, unjudged, for a debugger."""
         survey = self._armables.survey()
         baseline = take_census(self._subject, survey, mark, self._memory, self._oracles)
-        trial = self._trial_of(TestRecord(self._name), token, from_plain(baseline.reached))
+        reached = from_plain(baseline.reached)
+        trial = self._trial_of(TestRecord(self._name), token, reached, baseline)
         if trial is not None:
             self._subject.run(trial[1], mark)
 
@@ -162,7 +169,7 @@ class Sweeper:
             if ended.phase != "rerun" or ended.status == "":
                 record.baseline = f"the clean census run {ended.status}"
                 record.notes.append(
-                    f"no trial was run: {record.baseline} {_last_line(ended.output)}".rstrip()
+                    f"no trial was run: {record.baseline} {last_line(ended.output)}".rstrip()
                 )
                 return None
             # The first run was fine; only the second one took the process down.
@@ -170,6 +177,8 @@ class Sweeper:
             record.notes.append(f"no trial was run: {record.baseline}")
             return None
         baseline = Baseline(**ended.payload)
+        if baseline.passed and self._armables.survey_of_calls() is not None:
+            self._add_calls(record, baseline, limit)
         if not baseline.passed:
             record.baseline = f"failed when run again without a fault: {baseline.error}"
             record.notes.append(f"no trial was run: the test {record.baseline}")
@@ -182,6 +191,19 @@ class Sweeper:
             )
         return baseline
 
+    def _add_calls(self, record: TestRecord, baseline: Baseline, limit: float) -> None:
+        """Take the census of calls in a run of its own."""
+        errand = Errand(self._census_of_calls, Order(part=CALLS))
+        (ended,) = self._isolation.run([errand], timeout=limit)
+        found = None if ended.payload is None else Baseline(**ended.payload)
+        if found is not None and found.passed:
+            baseline.reached += found.reached
+            return
+        why = ended.status if found is None else f"failed: {found.error}"
+        record.notes.append(
+            f"no call of a function was tried: the clean run that counts them {why}"
+        )
+
     def errand(self, order: Order) -> Errand:
         """Give the task that another process's sweeper of the same subject has in mind.
 
@@ -193,13 +215,13 @@ class Sweeper:
         # A fork finds one that is made already, and is no part of its limit.
         self._memory = ColdMemory()
         if order.baseline is None:
-            return Errand(self._census, order)
+            return Errand(self._census_of_calls if order.part == CALLS else self._census, order)
         baseline = Baseline(**order.baseline)
         if order.fault is not None:
             arm = self._armables.fault(order.fault)
         else:
             token = parse_token(order.token)
-            trial = self._trial_of(TestRecord(self._name), token, [])
+            trial = self._trial_of(TestRecord(self._name), token, [], baseline)
             assert trial is not None
             arm = trial[1]
         return self._errand(baseline, (order.fault, arm, order.token))
@@ -211,6 +233,12 @@ class Sweeper:
         baseline.entered = subject.entered
         baseline.grown = peak_growth(before)
         return baseline.as_plain()
+
+    def _census_of_calls(self, mark: Mark) -> dict[str, Any]:
+        survey = self._armables.survey_of_calls()
+        assert survey is not None
+        subject, memory = self._subject, self._memory
+        return take_census(subject, survey, mark, memory, self._oracles, again=False).as_plain()
 
     def _meant(self, reached: list[Reached]) -> list[Reached]:
         """Leave real allocations out of kernel-style code, unless somebody names them."""
@@ -227,15 +255,18 @@ class Sweeper:
     def _offers(self, reached: Iterable[Reached]) -> list[tuple[Aim, _Offer]]:
         """Give all that could be tried: the faults of a census, then the random trials."""
         settings = self._settings
-        hits = Hits("all") if settings.identity is Identity.ALL else settings.hits
         offers: list[tuple[Aim, _Offer]] = []
-        offers += aims_at(reached, hits, persistent=settings.persistent)
+        offers += aims_at(reached, self._hits, persistent=settings.persistent)
         offers += [
             (Aim(mode.spec, None, str(number), test=self._name), (mode, number))
             for mode in settings.random
             for number in range(settings.trials)
         ]
         return offers
+
+    @property
+    def _hits(self) -> Hits:
+        return Hits("all") if self._settings.identity is Identity.ALL else self._settings.hits
 
     def _offered(self, offer: _Offer) -> Trial:
         if isinstance(offer, PlannedFault):
@@ -244,12 +275,16 @@ class Sweeper:
         return self._random(mode, self._settings.seed, number)
 
     def _planned(self, fault: PlannedFault) -> Trial:
-        token = token_of(
-            fault,
-            file=self._shown(fault.site.file),
-            test=self._name,
-            options=self._settings.token_options,
-        )
+        token: PlannedToken | None = None
+        for each in fault.chain:
+            token = token_of(
+                each,
+                file=self._shown(each.site.file),
+                test=self._name,
+                options=self._settings.token_options,
+                after=token,
+            )
+        assert token is not None
         return fault, self._armables.fault(fault), token
 
     def _random(self, mode: RandomMode, seed: int, number: int) -> Trial:
@@ -257,19 +292,34 @@ class Sweeper:
         drawn = derive(seed, self._name, mode.spec, number)
         return None, self._armables.random(mode, drawn), token
 
-    def _trial_of(self, record: TestRecord, token: Token, reached: list[Reached]) -> Trial | None:
+    def _trial_of(
+        self, record: TestRecord, token: Token, reached: list[Reached], baseline: Baseline
+    ) -> Trial | None:
         if isinstance(token, RandomToken):
             for mode in self._settings.random:
                 if mode.spec == token.spec:
                     return self._random(mode, token.seed, token.number)
             record.notes.append(f"the test is not tried with the token's SPEC {token.spec!r}")
             return None
+        fault = self._fault_of(record, token, reached, baseline)
+        return None if fault is None else self._planned(fault)
+
+    def _fault_of(
+        self, record: TestRecord, token: PlannedToken, reached: list[Reached], baseline: Baseline
+    ) -> PlannedFault | None:
+        before = None
+        if token.after is not None:
+            before = self._fault_of(record, token.after, reached, baseline)
+            if before is None:
+                return None
+            reached = self._reached_after(before, baseline)
         shown = {item.site.file: self._shown(item.site.file) for item in reached}
         found = find(token, reached, shown)
         if found is None:
             record.notes.append(
                 f"the token's call site ({token.file} in {token.function}) is not reached "
-                "by a clean run any more; run the campaign again"
+                f"by a {'clean run' if before is None else 'trial of the first fault'} any more; "
+                "run the campaign again"
             )
             return None
         if token.hit > found.hits:
@@ -280,7 +330,15 @@ class Sweeper:
             return None
         if found.moved:
             record.notes.append(found.moved)
-        return self._planned(found.fault)
+        return replace(found.fault, after=before)
+
+    def _reached_after(self, fault: PlannedFault, baseline: Baseline) -> list[Reached]:
+        """Give what is reached where a fault has struck, by trying it."""
+        arm = self._armables.fault(fault, counts=True)
+        errand = self._errand(baseline, (fault, arm, ""))
+        limit = self._settings.time_limit(baseline.duration)
+        (ended,) = self._isolation.run([errand], timeout=limit)
+        return from_plain(evidence_of(ended, baseline).reached)
 
     def _run(
         self,
@@ -289,6 +347,7 @@ class Sweeper:
         trials: list[Trial],
         progress: Progress | None,
         clean_seconds: float,
+        beyond: Beyond | None = None,
     ) -> list[int]:
         """Run trials as long as there is time; give the positions of those that were run."""
         limit = self._settings.time_limit(baseline.duration)
@@ -304,7 +363,10 @@ class Sweeper:
             with self._turn.spending(clean_seconds):
                 for ended in runs:
                     fault, _, token = trials[ended.index]
-                    trial = self._judge(_evidence_of(ended, baseline), fault, token, baseline)
+                    evidence = evidence_of(ended, baseline)
+                    if beyond is not None and fault is not None:
+                        beyond.add(fault, evidence.reached)
+                    trial = self._judge(evidence, fault, token, baseline)
                     done[ended.index] = trial
                     if progress is not None and progress(trial, len(done), len(trials)) is False:
                         record.notes.append(f"stopped after {len(done)} of {len(trials)} trials")
@@ -313,7 +375,7 @@ class Sweeper:
             close = getattr(runs, "close", None)
             if close is not None:
                 close()
-        record.trials = [done[index] for index in sorted(done)]
+        record.trials += [done[index] for index in sorted(done)]
         return sorted(done)
 
     def _errand(
@@ -347,9 +409,12 @@ class Sweeper:
     def _judge(
         self, evidence: Evidence, fault: PlannedFault | None, token: Token, baseline: Baseline
     ) -> TrialRecord:
+        chain = () if fault is None else fault.chain
+        if len(evidence.injected) < len(chain):
+            evidence.injected = []  # not all that was to strike
         outcome = judge(evidence, rerun_counts=baseline.runs_twice)
         capability, file, line, function, hit = self._place(evidence, fault)
-        first = evidence.injected[0] if evidence.injected else {}
+        last = evidence.injected[max(0, len(chain) - 1)] if evidence.injected else {}
         site = fault.site if fault is not None else None
         trial = TrialRecord(
             capability,
@@ -358,17 +423,18 @@ class Sweeper:
             function,
             hit,
             outcome,
-            _headline(evidence),
+            headline(evidence),
             evidence.leaks,
             str(token),
             evidence.duration,
-            details=_details(evidence),
+            details=details(evidence),
             persistent=isinstance(token, PlannedToken) and token.persistent,
             strict=self._settings.strict,
-            size=first.get("size", 0),
-            unit=first.get("unit", ""),
-            domain=first.get("domain") or (site.domain if site else ""),
-            caller=first.get("caller") or (site.caller if site else ""),
+            size=last.get("size", 0),
+            unit=last.get("unit", ""),
+            domain=last.get("domain") or (site.domain if site else ""),
+            caller=last.get("caller") or (site.caller if site else ""),
+            fault=describe_chain(chain, self._shown),
             entered=entered_beyond(evidence.entered, baseline.entered),
         )
         if trial.verdict is Verdict.BAD:
@@ -410,51 +476,3 @@ class Sweeper:
                 0,
             )
         return "random", "", 0, "", 0
-
-
-def _evidence_of(ended: Ended, baseline: Baseline) -> Evidence:
-    if ended.payload is not None:
-        evidence = Evidence.from_dict(ended.payload)
-        evidence.output = evidence.output or ended.output
-        return evidence
-    if ended.phase == WARM_UP:  # it has not even begun
-        return Evidence(complete=True, error=ended.status, output=ended.output)
-    said: dict[str, list[str]] = {"injected": [], "warning": [], "log": [], NOTE: []}
-    for kind, text in ended.notes:
-        said.setdefault(kind, []).append(text)
-    dump, fault_stack, crash_stack = part_dump(ended.dump)
-    return Evidence(
-        injected=[json.loads(text) for text in said["injected"]],
-        warnings=lines_beyond(said["warning"], baseline.warnings),
-        phase=ended.phase,
-        hung=ended.hung,
-        status=ended.status,
-        output=ended.output + _section("captured log", said["log"]),
-        dump=dump,
-        fault_stack=fault_stack,
-        crash_stack=crash_stack,
-        entered=said[NOTE],
-        duration=ended.seconds,
-    )
-
-
-def _section(title: str, lines: list[str]) -> str:
-    return "\n".join([f"{'-' * 10} {title} {'-' * 10}", *lines, ""]) if lines else ""
-
-
-def _headline(evidence: Evidence) -> str | None:
-    return evidence.error or evidence.status or None
-
-
-def _details(evidence: Evidence) -> list[str]:
-    lines = [f"invariant broken: {line}" for line in evidence.broken]
-    if evidence.rerun_error is not None:
-        lines.append(f"a clean re-run afterwards fails: {evidence.rerun_error}")
-    lines += [f"lost error: {line}" for line in evidence.unraisable]
-    lines += evidence.violations
-    return lines + [f"warning: {line}" for line in evidence.warnings]
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else ""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from faultinject.campaign.armable import Armable, Survey
+from faultinject.campaign.armable import Armable, Struck, Survey
 from faultinject.campaign.c_stacks import forget_fault, last_fault
 from faultinject.campaign.census import to_plain
 from faultinject.campaign.child import note
@@ -23,9 +23,11 @@ from faultinject.campaign.evidence import Evidence, RunResult
 from faultinject.campaign.oracles.bundle import Bundle
 from faultinject.campaign.oracles.leftovers import lines_beyond, more_than
 from faultinject.campaign.oracles.locks import would_block
+from faultinject.campaign.oracles.lost import untold
 from faultinject.campaign.oracles.with_statements import any_in_with
 from faultinject.campaign.outcome import Verdict, judge
 from faultinject.engine import log
+from faultinject.functions.acts import raised
 from faultinject.mm import memory as mm_memory
 from faultinject.mm.current import default_memory
 from faultinject.mm.memory import Memory
@@ -92,8 +94,19 @@ def take_census(
     mark: Callable[[str], None],
     memory: ColdMemory,
     oracles: Bundle,
+    *,
+    again: bool = True,
 ) -> Baseline:
-    """Run the subject twice without a fault; write down what the first run reaches."""
+    """Run the subject twice without a fault; write down what the first run reaches.
+
+    Args:
+        subject: what is run.
+        survey: the census.
+        mark: told of each phase.
+        memory: the model memory of both runs.
+        oracles: what is looked at.
+        again: whether there is a second run.
+    """
     baseline = Baseline()
     with memory.as_default(), _same_draws() as draw_again:
         with oracles.watching() as watched:
@@ -104,7 +117,7 @@ def take_census(
         baseline.reached = to_plain(survey.reached())
         baseline.left, baseline.unraisable = dict(left), watched.lost
         baseline.duration, baseline.warnings = first.duration, first.warnings
-        if oracles.reruns:
+        if oracles.reruns and again:
             draw_again()
             with oracles.quiet():
                 baseline.runs_twice = subject.run(None, _as_rerun(mark)).passed
@@ -137,6 +150,7 @@ def conduct(
 
     shown = oracles.shown
     forget_fault()
+    raised.clear()
     with memory.as_default(), _same_draws() as draw_again:
         injected, violated = log.injections.mark(), log.violations.total
         with oracles.watching() as watched:
@@ -152,10 +166,12 @@ def conduct(
                 # and look again, so that it is no leak.
                 evidence.text = subject.explain(_note(evidence, shown, token))
                 leaks = more_than(watched.left(), baseline.left)
+        evidence.reached = to_plain(arm.reached()) if isinstance(arm, Struck) else []
         evidence.violations = [str(item) for item in log.violations.since(violated)]
         struck = [item.site for item in log.injections.since(injected) if item.site]
         evidence.leaks = [] if leaks and any_in_with(struck) else leaks
-        evidence.unraisable = lines_beyond(watched.lost, baseline.unraisable)
+        lost = untold(watched.lost, evidence.error)
+        evidence.unraisable = lines_beyond(lost, baseline.unraisable)
         runs_again = oracles.reruns and baseline.runs_twice and not would_block(leaks)
         if runs_again and evidence.injected:
             draw_again()
@@ -187,8 +203,16 @@ def _noting_injections() -> Iterator[None]:
 def _note(evidence: Evidence, shown: Callable[[str], str], token: str) -> str:
     """Say what was injected, for the reader of a traceback."""
     lines = []
-    for item in evidence.injected[:1]:
+    for item in evidence.injected:
         site = item["site"]
+        if item["unit"] == "calls":
+            lines.append(
+                f"faultinject: {item['capability']} failed {item['caller']} "
+                f"at {shown(site['file'])}:{site['line']} in {site['function']}"
+            )
+            continue
+        if lines:
+            break
         asked = ", ".join(
             part
             for part in (item["domain"] and f"{item['domain']} domain", _name(item["caller"]))

@@ -130,6 +130,7 @@ class Arming(Scope[Armed]):
         for name in capability.gates.keys() & values.keys():
             gates[name] = values.pop(name)
         self._gates = gates
+        capability.check_gates(gates)
         self._refuse_contradictions(attr, values)
         if isinstance(attr, FaultAttr):
             self._attr = attr.copy()

@@ -70,6 +70,7 @@ class Capability:
         entry_type: what one entry of an arming is.
         allocates: whether it is about the model memory, so that `fail_alloc` without a
             spec arms it.
+        by_default: whether a campaign that names no capability sweeps it.
     """
 
     name: ClassVar[str]
@@ -78,6 +79,7 @@ class Capability:
     gates: ClassVar[Mapping[str, Gate]] = {}
     profiles: ClassVar[Mapping[str, Mapping[str, int | str]]] = {}
     allocates: ClassVar[bool] = False
+    by_default: ClassVar[bool] = True
     entry_type: ClassVar[type[Armed]] = Armed
 
     _process: Setting
@@ -146,6 +148,13 @@ class Capability:
     def unsweepable(self) -> str | None:
         """Why a campaign cannot fail its call sites here; ``None`` if it can."""
         return self.unavailable()
+
+    def check_gates(self, gates: Mapping[str, Any]) -> None:
+        """Refuse values of the gates that have the right type and mean nothing.
+
+        Raises:
+            SpecError: saying which.
+        """
 
     # -- arming ------------------------------------------------------------------------
 
@@ -220,15 +229,19 @@ class Capability:
         frame: FrameType | None = None,
         nowarn: bool = False,
         retry: bool = False,
+        caller: str = "",
     ) -> bool:
-        """As `consult`, for a capability that has looked up its setting for its gates."""
+        """As `consult`, for a capability that has looked up its setting for its gates.
+
+        `caller` says in the log of injections what was asked.
+        """
         if task.exemptions and task.exempt():
             return False
         observer = observe.current
         if observer is not None:
             frame = caller_frame(frame)
             if observer.eligible_call(self.name, size, frame, retry):
-                self._record(setting, size, frame, "campaign", retry)
+                self._record(setting, size, frame, "campaign", retry, caller)
                 return True
         decision = setting.attr.decide(size, frame=frame, nowarn=nowarn, own=setting.countdown)
         if decision is _FAIL:
@@ -237,11 +250,17 @@ class Capability:
             cause = "fail_nth"
         else:
             return False
-        self._record(setting, size, frame, cause, retry)
+        self._record(setting, size, frame, cause, retry, caller)
         return True
 
     def _record(
-        self, setting: Setting, size: int, frame: FrameType | None, cause: str, retry: bool
+        self,
+        setting: Setting,
+        size: int,
+        frame: FrameType | None,
+        cause: str,
+        retry: bool,
+        caller: str,
     ) -> None:
         at = caller_frame(frame)
         injection = injections.record(
@@ -252,6 +271,7 @@ class Capability:
             current_thread().name,
             cause=cause,
             retry=retry,
+            caller=caller,
         )
         if setting.injections is not None:
             setting.injections.append(injection)

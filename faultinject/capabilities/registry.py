@@ -10,7 +10,7 @@ capability that a test has registered is taken out with `unregister`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from faultinject.capabilities.arming import OWN_KNOBS
 from faultinject.capabilities.capability import Capability
@@ -22,12 +22,15 @@ from faultinject.errors import CapabilityError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from pluggy import PluginManager
+
 ENTRY_POINTS: Final = "faultinject"
 """The group of entry points in which other packages name their plugins."""
 
 _OWN: Final = "faultinject"
 _known: Final[dict[str, tuple[Capability, str]]] = {}
 _loaded = False
+_plugins: PluginManager | None = None
 
 
 def register(capability: Capability, *, origin: str = "a call of register()") -> None:
@@ -119,6 +122,24 @@ def parse_spec(text: str) -> list[tuple[str, dict[str, object]]]:
     return spec.parse_spec(text, {name: knobs(name) for name in names()})
 
 
+def call(hook: str) -> list[tuple[str, Any]]:
+    """What each installed package answers to a hook of ours, with the name of its origin.
+
+    Raises:
+        CapabilityError: a package could not be loaded, or its answer raised.
+    """
+    _load()
+    if _plugins is None:
+        return []
+    answers = []
+    for implementation in getattr(_plugins.hook, hook).get_hookimpls():
+        try:
+            answers.append((implementation.plugin_name, implementation.function()))
+        except Exception as error:
+            raise _broken(implementation.plugin_name, error) from error
+    return answers
+
+
 def _load() -> None:
     global _loaded
     with task.lock:
@@ -129,6 +150,7 @@ def _load() -> None:
 
 
 def _load_entry_points() -> None:
+    global _plugins
     from importlib.metadata import entry_points
 
     import pluggy
@@ -155,6 +177,7 @@ def _load_entry_points() -> None:
                 where=who,
                 cure="Mark faultinject_capabilities with hookimpl, or uninstall the package",
             )
+    _plugins = plugins
     for implementation in plugins.hook.faultinject_capabilities.get_hookimpls():
         who = implementation.plugin_name
         try:

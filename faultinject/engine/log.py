@@ -38,7 +38,8 @@ class Injection(NamedTuple):
         cause: what decided: "rule", "fail_nth" or "campaign".
         retry: whether it was the fallback try of a request that had failed already.
         domain: which of the interpreter's allocators refused; "" if none of them.
-        caller: the C function that asked, where it is known.
+        caller: the C function that asked, where it is known; of `fail_function` what was
+            called, and what it failed with.
     """
 
     number: int
@@ -53,7 +54,8 @@ class Injection(NamedTuple):
     caller: str = ""
 
     def __str__(self) -> str:
-        return f"{self.capability} of {self.size} {self.unit} at {self.site}"
+        what = self.caller if self.unit == "calls" else f"{self.size} {self.unit}"
+        return f"{self.capability} of {what} at {self.site}"
 
 
 class BoundedLog(Generic[Record]):

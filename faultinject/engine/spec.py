@@ -175,7 +175,7 @@ def parse_knobs(
     whole = text if whole is None else whole
     kinds = {name: kind for name, (kind, _) in KNOBS.items()} | dict(own or {})
     knobs: dict[str, object] = {}
-    for piece in text.split(","):
+    for piece in split(text, ","):
         where = f"character {offset + len(piece) - len(piece.lstrip()) + 1} of {whole!r}"
         name, equals, value = (part.strip() for part in piece.partition("="))
         offset += len(piece) + 1
@@ -215,7 +215,7 @@ def parse_spec(
         raise SpecError("a spec is not text", value=_shown(text), cure="Give a str")
     found: dict[str, dict[str, object]] = {}
     offset = 0
-    for piece in text.split(";"):
+    for piece in split(text, ";"):
         where = f"character {offset + len(piece) - len(piece.lstrip()) + 1} of {text!r}"
         name, colon, knobs = piece.partition(":")
         start = offset + len(name) + 1
@@ -235,6 +235,43 @@ def parse_spec(
             )
         found[name] = parse_knobs(knobs, gates[name], whole=text, offset=start) if colon else {}
     return list(found.items())
+
+
+_CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Split at separators that stand neither in quotes nor in brackets.
+
+    What is opened and not closed again is an ordinary character.
+    """
+    pieces, begun, at = [], 0, 0
+    while at < len(text):
+        character = text[at]
+        if character == separator:
+            pieces.append(text[begun:at])
+            begun = at + 1
+        elif character in "'\"([{":
+            at = max(at, _closed(text, at))
+        at += 1
+    return [*pieces, text[begun:]]
+
+
+def _closed(text: str, at: int) -> int:
+    """Find where what is opened at `at` is closed; -1 if nowhere."""
+    closing = _CLOSING.get(text[at], text[at])
+    is_quote = closing == text[at]
+    inside = at + 1
+    while inside < len(text):
+        character = text[inside]
+        if character == closing:
+            return inside
+        if is_quote:
+            inside += character == "\\"
+        elif character in "'\"([{":
+            inside = max(inside, _closed(text, inside))
+        inside += 1
+    return -1
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -24,19 +24,42 @@ ALLOCATORS: Final = frozenset(
         "kcalloc",
         "kmalloc",
         "kmalloc_array",
+        "kmem_cache_alloc",
+        "kmem_cache_alloc_bulk",
+        "kmem_cache_zalloc",
         "kmemdup",
         "krealloc",
+        "krealloc_array",
         "kstrdup",
+        "kvcalloc",
+        "kvmalloc",
+        "kvmalloc_array",
+        "kvzalloc",
         "kzalloc",
+        "mempool_alloc",
+        "mempool_create",
+        "mempool_create_kmalloc_pool",
+        "mempool_create_page_pool",
+        "mempool_create_slab_pool",
+        "vmalloc",
+        "vzalloc",
     }
 )
 """The model memory's calls that give ``None``, as functions and as methods of a ``Memory``."""
 
 CACHE_ALLOCATORS: Final = frozenset({"alloc", "alloc_bulk"})
-"""Those of a ``KmemCache``; too common as names to stand for themselves."""
+"""Those of a ``KmemCache`` or ``Mempool``; too common as names to stand for themselves."""
 
-_CACHE_MAKER: Final = "kmem_cache_create"
-_CACHE_TYPE: Final = "KmemCache"
+_CACHE_MAKERS: Final = frozenset(
+    {
+        "kmem_cache_create",
+        "mempool_create",
+        "mempool_create_kmalloc_pool",
+        "mempool_create_page_pool",
+        "mempool_create_slab_pool",
+    }
+)
+_CACHE_TYPES: Final = frozenset({"KmemCache", "Mempool"})
 
 
 class Allocators:
@@ -44,7 +67,7 @@ class Allocators:
 
     Args:
         imports: the imports of the source.
-        source: read for the names of its kmem_caches.
+        source: read for the names of its kmem_caches and mempools.
         extra: more allocators: a bare name (``take``) is one on whatever object it is
             called, a dotted one (``mypkg.pool.take`` or ``mypkg.pool:take``) is that
             function, by whatever import it is reached.
@@ -55,8 +78,7 @@ class Allocators:
         more = {name.replace(":", ".") for name in extra}
         self._dotted = {name for name in more if "." in name}
         self._bare = ALLOCATORS | (more - self._dotted)
-        known_by = (_CACHE_MAKER, _CACHE_TYPE)
-        named = any(name in source.text for name in known_by)
+        named = any(name in source.text for name in _CACHE_MAKERS | _CACHE_TYPES)
         self._caches = frozenset(_caches_of(source.tree) if named else ())
 
     def named(self, function: ast.expr) -> bool:
@@ -77,7 +99,7 @@ class Allocators:
 def mention_allocators(text: str, extra: Iterable[str] = ()) -> bool:
     """Tell whether a source can have an allocation call at all."""
     names = {re.split(r"[.:]", name)[-1] for name in extra}
-    names |= ALLOCATORS | {_CACHE_MAKER, _CACHE_TYPE}
+    names |= ALLOCATORS | _CACHE_MAKERS | _CACHE_TYPES
     return re.search(rf"\b(?:{'|'.join(map(re.escape, names))})\b", text) is not None
 
 
@@ -104,13 +126,15 @@ def _caches_of(tree: ast.Module) -> Iterable[str]:
 
 
 def _makes_cache(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and _last_name(node.func) == _CACHE_MAKER
+    return isinstance(node, ast.Call) and _last_name(node.func) in _CACHE_MAKERS
 
 
 def _means_cache(annotation: ast.expr) -> bool:
     return any(
-        _last_name(node) == _CACHE_TYPE
-        or (isinstance(node, ast.Constant) and _CACHE_TYPE in str(node.value))
+        _last_name(node) in _CACHE_TYPES
+        or (
+            isinstance(node, ast.Constant) and any(name in str(node.value) for name in _CACHE_TYPES)
+        )
         for node in ast.walk(annotation)
     )
 

@@ -235,6 +235,7 @@ def _trial(test: dict[str, Any], plain: dict[str, Any]) -> StruckTrial:
     request = [f"{size} {unit}"] if size and unit else []
     request += [f"{plain['domain']} domain"] if plain.get("domain") else []
     request += [plain["caller"].partition(" ")[0]] if plain.get("caller") else []
+    request = [plain["fault"]] if plain.get("fault") else request
     return StruckTrial(
         test=test["nodeid"],
         capability=plain["capability"],

@@ -96,7 +96,7 @@ def _check_trial(trial: dict[str, Any], where: str) -> None:
         _expect(_is_line(site.get("line")), f"{where}.site.line")
         _expect(isinstance(site.get("function"), str), f"{where}.site.function")
     _expect(trial.get("verdict", "bad") in ("good", "warning", "bad"), f"{where}.verdict")
-    for field in ("interpreter", "unit", "domain", "caller", "traceback"):
+    for field in ("interpreter", "unit", "domain", "caller", "fault", "traceback"):
         _expect(isinstance(trial.get(field), str | None), f"{where}.{field}")
     _expect(isinstance(trial.get("size"), int | None), f"{where}.size")
     caught = trial.get("caught")

@@ -32,7 +32,8 @@ class Option:
     """One option.
 
     Attributes:
-        stem: the name after ``--fail-alloc``; empty for the flag itself.
+        stem: the name after ``--fail-alloc``, or after ``--fail`` where it begins with
+            ``function``; empty for the flag itself.
         kind: flag, one text, several texts, a whole number, a number, a percentage.
         help: one sentence for ``--help``.
         metavar: what the value is called there.
@@ -52,6 +53,8 @@ class Option:
     @property
     def flag(self) -> str:
         """The name on the command line."""
+        if self.stem.startswith("function"):
+            return f"--fail-{self.stem}"
         return "--fail-alloc" + (f"-{self.stem}" if self.stem else "")
 
     @property
@@ -74,6 +77,22 @@ OPTIONS = (
         "without probability is swept, with one it is random mode. Implies --fail-alloc; "
         "repeatable. Default: every capability there is.",
         "SPEC",
+    ),
+    Option(
+        "function",
+        "texts",
+        "Fail calls of functions: PROFILE (disk, permission, descriptors, network, process, "
+        "database, threads, or the project's own), injectable (what is marked so), or TARGET, "
+        "such as os.fsync or mypkg.db:Session.commit, with the ERROR that it fails with, such as "
+        "OSError(EIO). A campaign by itself, or beside --fail-alloc; repeatable.",
+        "PROFILE|TARGET[:ERROR]",
+    ),
+    Option(
+        "function-max-errors",
+        "whole",
+        "Try at most N errors at each place that calls a function. Default: all that it can have.",
+        "N",
+        least=1,
     ),
     Option(
         "source",
@@ -106,6 +125,15 @@ OPTIONS = (
         "function-scoped fixtures only.",
         "PHASE,...",
         "call",
+    ),
+    Option(
+        "order",
+        "whole",
+        "2: what a trial reaches that the clean run does not (handlers, finally blocks, retries) "
+        "fails as well, after the trial's own fault. Not after a fault of fail_pymem.",
+        "1|2",
+        1,
+        least=1,
     ),
     Option("persistent", "flag", "After its fault, fail every eligible call until the body ends."),
     Option("strict", "flag", "An injected error that reaches the test is bad."),
@@ -300,7 +328,7 @@ def read_text(stem: str, text: str, where: str) -> Any:
 
 def is_active(config: pytest.Config) -> bool:
     """Say whether this run is a campaign: the flag, or what implies it on the command line."""
-    implying = ("fail_alloc_spec", "fail_alloc_replay", "fail_alloc_last_bad")
+    implying = ("fail_alloc_spec", "fail_function", "fail_alloc_replay", "fail_alloc_last_bad")
     # An empty text is given as well, and refused later; a flag that is not given is False.
     implied = any(config.getoption(name) not in (None, False) for name in implying)
     return implied or bool(raw_value(config, OPTIONS[0])[0])

@@ -82,7 +82,7 @@ class SweepRepr(TerminalRepr):
 
 
 def _alike(trials: Iterable[TrialRecord]) -> list[list[TrialRecord]]:
-    """Put real allocations of one line that come to the same together.
+    """Put real allocations, and calls, of one line that come to the same together.
 
     A line has many of them; of the model memory's requests it has one or two.
     """
@@ -90,14 +90,14 @@ def _alike(trials: Iterable[TrialRecord]) -> list[list[TrialRecord]]:
     for number, trial in enumerate(trials):
         place = (trial.capability, trial.file, trial.line, trial.function)
         came_to = (trial.outcome, trial.error, *trial.leaks, None, *trial.details)
-        alone = None if trial.domain else number
+        alone = None if trial.domain or trial.fault else number
         groups.setdefault((place, came_to, alone), []).append(trial)
     return list(groups.values())
 
 
 def _request(trial: TrialRecord) -> str:
-    """Tell allocations of one line apart; a request of the model memory is its line."""
-    return f" ({trial.request})" if trial.domain else ""
+    """Tell allocations and calls of one line apart; a request of the model memory is its line."""
+    return f" ({trial.request})" if trial.domain or trial.fault else ""
 
 
 def _write_trial(tw: TerminalWriter, trial: TrialRecord, *, full: bool) -> None:

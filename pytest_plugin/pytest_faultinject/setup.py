@@ -22,16 +22,18 @@ from faultinject.campaign.known import KnownProblems
 from faultinject.campaign.limits import parse_memory
 from faultinject.campaign.oracles.selection import ALL, Oracles, parse_oracles, write_oracles
 from faultinject.campaign.plan import Hits, Shard
-from faultinject.campaign.replay import RandomToken, Token, parse_token
+from faultinject.campaign.replay import PlannedToken, RandomToken, Token, parse_token
 from faultinject.campaign.scope import Scope
 from faultinject.campaign.settings import Settings
 from faultinject.campaign.site import Identity
+from faultinject.engine.spec import split
 from faultinject.errors import FaultInjectError
 from pytest_faultinject.options import OPTIONS, read_text, read_value, refusal
 from pytest_faultinject.own_code import foreign_code, own_code
 from pytest_faultinject.reports import Reports
 
 PHASES = ("call", "setup", "teardown")
+_CALLS = "fail_function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,11 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
         token = parse_token(values["replay"], option=names["replay"])
     if token is not None:
         _apply_token(values, names, token)
+    calls = _calls(values, names)
     choice = _choice(values["spec"] or (), names["spec"])
+    if calls is not None:
+        alone = not values["spec"] and not values[""]
+        choice = choice.beside(calls, alone=alone)
     jobs = _jobs(values["jobs"], names["jobs"])
     isolation = choose_isolation(values["isolation"], jobs=jobs, option=names["isolation"])
     phases = _phases(values["phases"], names["phases"])
@@ -132,6 +138,8 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
         own_code=own_code(config) if token is None else _own_code_of(config, token),
         hits=Hits.parse(values["hits"], option=names["hits"]),
         identity=_identity(values["identity"], names["identity"]),
+        most_errors=values["function-max-errors"],
+        order=_order(values["order"], names["order"]),
         persistent=bool(values["persistent"]),
         strict=bool(values["strict"]),
         limit=values["max"],
@@ -148,7 +156,7 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
         settings,
         token_options=token.options
         if token is not None
-        else _token_options(values, settings.oracles) | _carried_code(config, settings),
+        else _token_options(values, calls, settings.oracles) | _carried_code(config, settings),
     )
     if token is None:
         _require_cache(config, values, names)
@@ -197,7 +205,9 @@ def _observes(
     return False
 
 
-def _token_options(values: Mapping[str, Any], oracles: Oracles) -> dict[str, str]:
+def _token_options(
+    values: Mapping[str, Any], calls: Choice | None, oracles: Oracles
+) -> dict[str, str]:
     """Give what a replay must know besides the fault, where it is not the default."""
     carried = {
         "source": "\n".join(values["source"] or ()),
@@ -208,6 +218,7 @@ def _token_options(values: Mapping[str, Any], oracles: Oracles) -> dict[str, str
         "spec": "\n".join(
             spec for spec in values["spec"] or () if ":" in spec and "probability" not in spec
         ),
+        "function": "" if calls is None else "|".join(values["function"]),
         "strict": "Y" if values["strict"] else "",
         "timeout": "" if values["timeout"] is None else f"{values['timeout']:g}",
         "fork-after": "" if values["fork-after"] == "session" else values["fork-after"],
@@ -244,16 +255,50 @@ def _apply_token(values: dict[str, Any], names: dict[str, str], token: Token) ->
         for name, text in token.options.items()
         if name in ("source", "omit", "spec", "phases", "identity", "oracle", "fork-after")
     }
+    values["function"] = None
     if isinstance(token, RandomToken):
         carried.update(spec=[token.spec], seed=token.seed)
     else:
-        carried.setdefault("spec", [token.capability])
+        own = [text for text in carried.get("spec", ()) if _names(text) & token.capabilities]
+        spelled = any(_CALLS in _names(text) for text in own)
+        carried["function"] = None if spelled else _carried_calls(token)
+        named = {name for text in own for name in _names(text)} | {_CALLS}
+        carried["spec"] = own + sorted(token.capabilities - named) or None
     if "strict" in token.options:
         carried["strict"] = True
     if "timeout" in token.options and values["timeout"] is None:
         carried["timeout"] = read_text("timeout", token.options["timeout"], names["replay"])
     values.update(carried)
     names.update(dict.fromkeys(carried, names["replay"]))
+
+
+def _carried_calls(token: PlannedToken) -> list[str] | None:
+    """Give what `--fail-function` has to say for a token's faults to be found again."""
+    if _CALLS not in token.capabilities:
+        return None
+    if "function" in token.options:
+        return split(token.options["function"], "|")
+    faults = [fault for fault in token.chain if fault.error]
+    return [f"{fault.caller}:{fault.error}" for fault in faults]
+
+
+def _names(spec: str) -> set[str]:
+    """Give the capabilities that a SPEC names."""
+    return {part.partition(":")[0].strip() for part in split(spec, ";")}
+
+
+def _calls(values: Mapping[str, Any], names: Mapping[str, str]) -> Choice | None:
+    """Read which calls of functions fail."""
+    texts = values["function"]
+    if not texts:
+        return None
+    return _choice([f"{_CALLS}:target={'|'.join(texts)}"], names["function"])
+
+
+def _order(value: int, where: str) -> int:
+    if value > 2:
+        raise refusal(where, value, "1 or 2")
+    return value
 
 
 def _jobs(text: str, where: str) -> int:

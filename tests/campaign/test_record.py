@@ -41,6 +41,7 @@ def test_a_trial_is_spelled_as_the_schema_says() -> None:
         "unit": None,
         "domain": None,
         "caller": None,
+        "fault": None,
         "persistent": False,
         "outcome": "leaked",
         "verdict": "bad",

@@ -127,7 +127,7 @@ with fi.fail_alloc():
 
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
-        "['fail_gpio_request', 'fail_page_alloc', 'fail_pymem', 'failslab'] "
+        "['fail_function', 'fail_gpio_request', 'fail_page_alloc', 'fail_pymem', 'failslab'] "
         "entry point 'fail_gpio_request' of fail-gpio-request 1.0",
         "-16 []",
         "open_lamp lines",

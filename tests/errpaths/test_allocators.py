@@ -10,7 +10,7 @@ import pytest
 import faultinject.mm
 from faultinject.errpaths.allocators import ALLOCATORS, CACHE_ALLOCATORS
 from faultinject.errpaths.find import find_paths
-from faultinject.mm import functions, kmem_cache
+from faultinject.mm import functions, kmem_cache, pool_functions
 
 
 def allocations(source: str, *allocators: str) -> list[tuple[int, ...]]:
@@ -26,12 +26,15 @@ def can_be_none(function: object) -> bool:
 
 def test_the_models_calls_that_give_none_are_all_known() -> None:
     public = {
-        name: call for name, call in vars(functions).items() if name in faultinject.mm.__all__
+        name: call
+        for module in (functions, pool_functions)
+        for name, call in vars(module).items()
+        if name in faultinject.mm.__all__
     }
+    known = {name for name, call in public.items() if callable(call) and can_be_none(call)}
 
-    assert {
-        name for name, call in public.items() if callable(call) and can_be_none(call)
-    } == ALLOCATORS
+    # An element can be anything, so its type does not tell.
+    assert known | {"mempool_alloc"} == ALLOCATORS
 
 
 def test_the_caches_calls_that_give_none_are_all_known() -> None:
@@ -64,6 +67,8 @@ CALLS = {
     "a cache in an attribute": "self.c = fi.kmem_cache_create('n', 8)\nx = o.c.alloc_bulk(0, 3)",
     "a cache without a name": "import a\nx = mem.kmem_cache_create('n', 8).alloc()",
     "a cache that is annotated": "c: 'fi.KmemCache | None'\nx = c.alloc()",
+    "a pool": "p = mem.mempool_create_slab_pool(2, c)\nx = p.alloc()",
+    "a pool that is annotated": "p: fi.Mempool\nx = p.alloc()",
     "inside a function": "def f(): import faultinject as fi\nx = fi.kmalloc(8)",
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_faultinject.options import OPTIONS
 
 RING = """
 import faultinject as fi
@@ -134,6 +135,18 @@ def test_it(made):
     fi.kfree(fi.kmalloc(64, fi.GFP_KERNEL))
 """
 
+CALLS = """
+import os
+
+
+def test_it(tmp_path):
+    try:
+        with (tmp_path / "kept").open("w"):
+            os.listdir(tmp_path)
+    except OSError:
+        os.getpid()
+"""
+
 # The model's two: what else there is depends on the machine.
 MODEL = "failslab;fail_page_alloc"
 
@@ -142,7 +155,7 @@ def on_command_line(values: Mapping[str, Any]) -> list[str]:
     """Spell options for the command line."""
     words = []
     for stem, value in values.items():
-        flag = f"--fail-alloc-{stem}"
+        flag = flag_of(stem)
         if value is True:
             words.append(flag)
         else:
@@ -150,8 +163,12 @@ def on_command_line(values: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def flag_of(stem: str) -> str:
+    return next(option.flag for option in OPTIONS if option.stem == stem)
+
+
 def twin(stem: str) -> str:
-    return f"fail_alloc_{stem}".replace("-", "_") if stem else "fail_alloc"
+    return next(option.ini for option in OPTIONS if option.stem == stem)
 
 
 def write_ini(folder: Path, values: Mapping[str, Any]) -> None:

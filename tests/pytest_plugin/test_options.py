@@ -13,6 +13,7 @@ import pytest
 from campaigns import REPORT, Campaign
 from option_places import (
     BUG,
+    CALLS,
     HANG,
     HUNGRY,
     INI_FILES,
@@ -86,12 +87,36 @@ def header_says(text: str) -> Effect:
     )
 
 
+# Calls of the tests themselves do not fail, unless that is asked for.
+IN_TEST = {"spec": ["failslab"], "source": ["test_it.py"]}
+
 CASES: dict[str, Case] = {
     "spec": Case(
         ["fail_page_alloc"],
         lambda campaign, folder: each("capability")(campaign) == {"fail_page_alloc"},
         other=["failslab", "fail_page_alloc"],
         beside={},
+    ),
+    "function": Case(
+        ["os.listdir:EIO"],
+        lambda campaign, folder: each("fault")(campaign) == {"os.listdir: OSError(EIO)"},
+        other=["os.listdir:EACCES"],
+        beside=IN_TEST,
+        test=CALLS,
+    ),
+    "function-max-errors": Case(
+        1,
+        lambda campaign, folder: campaign.summary["trials"] == 1,
+        other=2,
+        beside={**IN_TEST, "function": ["pathlib.Path.open"]},
+        test=CALLS,
+    ),
+    "order": Case(
+        2,
+        lambda campaign, folder: campaign.summary["trials"] == 2,
+        other=1,
+        beside={**IN_TEST, "function": ["os.listdir:EIO", "os.getpid:EPERM"]},
+        test=CALLS,
     ),
     "source": Case(
         ["pool.py"], lambda campaign, folder: files_of(campaign) == {"pool.py"}, other=["ring.py"]

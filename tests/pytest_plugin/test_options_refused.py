@@ -8,6 +8,7 @@ import pytest
 from option_places import (
     INI_FILES,
     MODEL,
+    flag_of,
     make_project,
     on_command_line,
     twin,
@@ -42,6 +43,12 @@ WRONG = [
     Wrong("spec", "failslab:interval=3", "probability", "failslab:interval=3"),
     Wrong("spec", "failslab:times=-1", "probability"),
     Wrong("spec", "fail_page_alloc:space=4", "probability"),
+    Wrong("function", "os.fsyncc:EIO", "fsync", "os.fsyncc"),
+    Wrong("function", "os.getpid", "OSError(EIO)"),
+    Wrong("function", "os.getpid:ENOSPCE", "ENOSPC", "ENOSPCE"),
+    Wrong("function-max-errors", "0", "a whole number of at least 1"),
+    Wrong("order", "0", "a whole number of at least 1"),
+    Wrong("order", "3", "1 or 2"),
     Wrong("source", "no/such/folder", "path"),
     Wrong("source", "absent.py", "path"),
     Wrong("omit", "no/such/folder", "path"),
@@ -127,7 +134,7 @@ def test_a_wrong_value_is_refused_at_start_up(project: pytest.Pytester, wrong: W
         "--fail-alloc", *on_command_line({wrong.stem: wrong.value})
     )
 
-    check_refused(result, f"--fail-alloc-{wrong.stem}", wrong)
+    check_refused(result, flag_of(wrong.stem), wrong)
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.stem}={wrong.value}")
@@ -147,20 +154,20 @@ def test_a_wrong_value_in_an_ini_file_is_refused_with_the_files_name(
 def test_an_empty_value_is_refused_on_the_command_line_and_means_the_default_in_an_ini_file(
     project: pytest.Pytester, stem: str
 ) -> None:
-    refused = project.runpytest_inprocess("--fail-alloc", f"--fail-alloc-{stem}=")
+    refused = project.runpytest_inprocess("--fail-alloc", f"{flag_of(stem)}=")
     write_ini(project.path, {"": True, "spec": [MODEL], stem: ""})
     campaign = run_here(project)
 
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"--fail-alloc-{stem}" in refused.stderr.str()
+    assert flag_of(stem) in refused.stderr.str()
     assert campaign.summary["trials"] == 6
 
 
 @pytest.mark.parametrize("stem", ["spec", "source", "omit", "report"])
 def test_an_empty_item_is_refused(project: pytest.Pytester, stem: str) -> None:
-    result = project.runpytest_inprocess("--fail-alloc", f"--fail-alloc-{stem}=")
+    result = project.runpytest_inprocess("--fail-alloc", f"{flag_of(stem)}=")
 
-    check_refused(result, f"--fail-alloc-{stem}", Wrong(stem, "", "Give a value"))
+    check_refused(result, flag_of(stem), Wrong(stem, "", "Give a value"))
 
 
 def test_an_empty_token_is_refused_although_nothing_else_asks_for_a_campaign(

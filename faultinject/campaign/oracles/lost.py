@@ -9,13 +9,30 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import CoroutineType
 from typing import Any
 
 from faultinject.campaign.oracles.leftovers import last_place
 from faultinject.campaign.propagation import describe
+
+_IN_A_THREAD = "in a thread"
+
+
+def untold(lines: Iterable[str], error: str | None) -> list[str]:
+    """Leave out what ended a thread and then came out of the test as well.
+
+    Args:
+        lines: errors that were lost.
+        error: what came out of the test, in the words of `describe`.
+    """
+    told = f"{error} at "
+    return [
+        line
+        for line in lines
+        if error is None or not (line.startswith(told) and line.endswith(f"({_IN_A_THREAD})"))
+    ]
 
 
 class LostErrors:
@@ -56,7 +73,7 @@ class LostErrors:
 
     def _take_thread(self, event: Any) -> None:
         if event.exc_type is not SystemExit:  # a thread may end itself
-            self._write(event, "in a thread")
+            self._write(event, _IN_A_THREAD)
 
     def _write(self, event: Any, about: str) -> None:
         error: BaseException | None = event.exc_value

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from faultinject.campaign.oracles.leftovers import Leftovers, without_numbers
+from faultinject.functions.acts import raised
 
 # The private names of `tempfile` that this file rests on; a test holds each of them.
 _tempfile: Any = tempfile
@@ -56,8 +57,12 @@ class TemporaryFiles:
                 _tempfile._name_sequence = before
 
     def left(self) -> Leftovers:
-        """Name what was made and still exists, but not what lies in a folder so named."""
+        """Name what was made and still exists, but not what lies in a folder so named.
+
+        Nor what the code would have removed, had that call not been made to fail.
+        """
         there = sorted(path for path in self._made if os.path.lexists(path))
+        there = [path for path in there if not _kept_by_a_fault(path)]
         outer = [path + os.sep for path in there]
         return Counter(
             self._made[path][1]
@@ -89,6 +94,11 @@ class TemporaryFiles:
             return "an unknown place"
         code = frame.f_code
         return f"{self._shown(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
+
+
+def _kept_by_a_fault(path: str) -> bool:
+    inside = path + os.sep
+    return any(kept == path or kept.startswith(inside) for kept in raised.not_removed)
 
 
 class _NotedNames:
