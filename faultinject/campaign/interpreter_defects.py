@@ -146,6 +146,12 @@ KNOWN: Final = (
         error="TypeError: lineterminator must be set",
     ),
     Defect(
+        reference="unreported, __fspath__",
+        sentence="a path's __fspath__() that could not be bound counts as one that is missing",
+        fault=("_PyObject_LookupSpecial", "PyOS_FSPath", "path_converter", "PyMethod_New < ?"),
+        error=r"TypeError: .*os\.PathLike",
+    ),
+    Defect(
         reference="unreported, data stack",
         sentence="a call for which the stack of Python frames could not grow sets no exception",
         fault=("_PyThreadState_BumpFramePointerSlow",),

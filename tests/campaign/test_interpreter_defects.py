@@ -14,6 +14,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -85,12 +86,20 @@ def import_what_is_missing() -> None:
         pass
 
 
+HERE = Path(__file__)
+
+
 def write_rows() -> None:
     csv.writer(io.StringIO())
 
 
 def descend(depth: int) -> int:
     return descend(depth - 1) if depth else 0
+
+
+def look_at_paths() -> None:
+    os.fspath(HERE)
+    os.stat(HERE)
 
 
 def go_deep() -> None:
@@ -142,6 +151,7 @@ CASES = {
     "gh-151968": Case(compile_a_line),
     "bpo-29849": Case(import_what_is_missing),
     "unreported, csv": Case(write_rows),
+    "unreported, __fspath__": Case(look_at_paths),
     "unreported, data stack": Case(go_deep, "fail_pymem:profile=pages"),
     "gh-122752": Case(make_functions, vetoed=True),
     "gh-151763, vetoed": Case(handle_an_error, vetoed=True),
