@@ -21,8 +21,8 @@ from results import arguments, show
 
 import faultinject as fi
 
-CALLS = 5_000
-RUNS = 15
+CALLS = 1_000
+RUNS = 75
 LIVE = 1_000
 SIZE = 1 << 30
 PAGE = fi.PAGE_SIZE
@@ -77,9 +77,9 @@ def cost(pair: Pair) -> float:
 
 
 def compared(ours: Pair, theirs: Pair) -> list[str]:
-    """Measure two pairs in turn; give both medians and the median of theirs by ours."""
+    """Measure two pairs in turn; give the quickest of both and the median of theirs by ours."""
     costs = [(cost(ours), cost(theirs)) for _ in range(RUNS)]
-    mine, other = (statistics.median(column) for column in zip(*costs, strict=True))
+    mine, other = (min(column) for column in zip(*costs, strict=True))
     ratio = statistics.median(theirs / ours for ours, theirs in costs)
     return [f"{mine:.2f}", f"{other:.2f}", f"{ratio:.2f}"]
 
@@ -172,8 +172,8 @@ def main() -> None:
         ["pair of calls", "beside", "ours, µs", "theirs, µs", "theirs / ours"],
         [[what, name, *told] for name, pairs in rows.items() for what, told in pairs.items()],
         note="A request and its free, nothing armed, 1 GiB. Ours has zones, call sites, a ledger "
-        "and bytes that are filled; theirs only count addresses. In turn, medians of "
-        f"{RUNS} runs of {CALLS} pairs, of the processor's time.",
+        f"and bytes that are filled; theirs only count addresses. In turn, {RUNS} runs "
+        f"of {CALLS:,} pairs, of the processor's time: the quickest of each, the median ratio.",
         write=options.write,
     )
 

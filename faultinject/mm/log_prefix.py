@@ -50,7 +50,7 @@ _PREFIX = re.compile(
     re.VERBOSE | re.ASCII,
 )
 # What most lines have, and nothing more of the above.
-_DMESG = re.compile(r"\[ *[0-9]+\.[0-9]+\] (?=[A-Zal ] *[A-Za-z0-9])(?!\S+ kernel:)", re.ASCII)
+_DMESG = re.compile(r"\[ *[0-9]+\.[0-9]+\] (?![\[<c]|\S+ kernel:)", re.ASCII)
 
 
 def strip_prefix(line: str) -> tuple[str, str, bool]:

@@ -81,51 +81,54 @@ def _whole_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _real_zone(state: ZoneState, seen: frozenset[str]) -> RealZone:
-    line = state.line
-    missing = [name for name in _NEEDED if name not in state.figures]
-    missing += [name for name in ("blocks", "reserve") if getattr(state, name) is None]
-    if missing:
-        told = ["lowmem_reserve" if name == "reserve" else name for name in missing]
-        raise _wrong(f"a zone without {', '.join(told)}", _name(state), line)
-    assert state.blocks is not None
-    assert state.reserve is not None
-    if state.page_kb != _PAGE_KB:
-        said = f"pages of {state.page_kb} kB, where the model's have {_PAGE_KB}"
-        raise _wrong(said, _name(state), line)
-    if len(state.blocks) > ORDERS:
-        said = f"blocks of more orders than the model's {MAX_ORDER}"
-        raise _wrong(said, _name(state), line)
-    if sum(state.blocks) > _MOST_BLOCKS:  # type: ignore[arg-type]
-        raise _wrong(f"more than {_MOST_BLOCKS} free blocks", _name(state), line)
-    if min(state.reserve) < 0:
-        raise _wrong("a lowmem_reserve below 0", _name(state), line)
-    built = built_with(seen, len(state.reserve))
-    if not built:
-        said = f"a lowmem_reserve of {len(state.reserve)} zones, which does not fit {sorted(seen)}"
-        raise _wrong(said, _name(state), line)
+    reserve = zip(_checked(state, seen), state.reserve or (), strict=True)
     figures = {name: _pages(state, name) or 0 for name in (*_NEEDED, "boost", "free_cma")}
     boost = figures["boost"]
     marks = Marks(figures["min"] - boost, figures["low"] - boost, figures["high"] - boost)
     if min(marks) < 0:
-        raise _wrong("a boost above the mark", _name(state), line)
-    blocks = _ordinary(state, state.blocks)
+        raise _wrong("a boost above the mark", _name(state), state.line)
+    blocks = _ordinary(state)
     atomic = _atomic(state, blocks)
     aside = max(_pages(state, "reserved_highatomic") or 0, 2 * total(atomic))
     aside = -(-aside // PAGEBLOCK_PAGES) * PAGEBLOCK_PAGES
-    present = _pages(state, "present", "managed")
-    if present is None:
-        raise _wrong("a zone without present", _name(state), line)
+    room = _room_for(blocks) + (2 * aside + MAX_ORDER_PAGES if aside else 0)
     return RealZone(
         state.zone,
-        max(present, _room_for(blocks) + (2 * aside + MAX_ORDER_PAGES if aside else 0)),
+        max(_pages(state, "present", "managed") or 0, room),
         marks,
         boost,
-        {name: state.reserve[at] for at, name in enumerate(built[0]) if name in ZONES},
+        {name: kept for name, kept in reserve if name in ZONES},
         blocks,
         aside,
         atomic,
         total(blocks) - figures["free"] + figures["free_cma"],
     )
+
+
+def _checked(state: ZoneState, seen: frozenset[str]) -> tuple[str, ...]:
+    """Verify that a zone is whole; give the zones that its lowmem_reserve is about."""
+    name, line = _name(state), state.line
+    missing = [figure for figure in _NEEDED if figure not in state.figures]
+    missing += ["blocks"] if state.blocks is None else []
+    missing += ["lowmem_reserve"] if state.reserve is None else []
+    missing += ["present"] if _pages(state, "present", "managed") is None else []
+    if missing:
+        raise _wrong(f"a zone without {', '.join(missing)}", name, line)
+    blocks, reserve = state.blocks or (), state.reserve or ()
+    if state.page_kb != _PAGE_KB:
+        said = f"pages of {state.page_kb} kB, where the model's have {_PAGE_KB}"
+        raise _wrong(said, name, line)
+    if len(blocks) > ORDERS:
+        raise _wrong(f"blocks of more orders than the model's {MAX_ORDER}", name, line)
+    if sum(count or 0 for count in blocks) > _MOST_BLOCKS:
+        raise _wrong(f"more than {_MOST_BLOCKS} free blocks", name, line)
+    if min(reserve) < 0:
+        raise _wrong("a lowmem_reserve below 0", name, line)
+    built = built_with(seen, len(reserve))
+    if not built:
+        said = f"a lowmem_reserve of {len(reserve)} zones, which does not fit {sorted(seen)}"
+        raise _wrong(said, name, line)
+    return built[0]
 
 
 def _pages(state: ZoneState, *names: str) -> int | None:
@@ -134,8 +137,9 @@ def _pages(state: ZoneState, *names: str) -> int | None:
     return None if kb is None else kb // _PAGE_KB
 
 
-def _ordinary(state: ZoneState, blocks: tuple[int | None, ...]) -> tuple[int, ...]:
+def _ordinary(state: ZoneState) -> tuple[int, ...]:
     """Give the free blocks without those that only movable pages, or nothing, may be put into."""
+    blocks = state.blocks or ()
     letters = (*state.letters, *[""] * (len(blocks) - len(state.letters)))
     return tuple(
         0 if kinds and set(kinds) <= _OUT_OF_REACH else count or 0

@@ -24,7 +24,7 @@ _ZONE_LINE: Final = re.compile(rf"{_ZONE}(?::\s+(?P<blocks>[0-9]+\*.*)|\s+(?P<fi
 _RESERVE_LINE: Final = re.compile(r"lowmem_reserve\[\]:\s*(?P<pages>.*)")
 
 # A figure that ends in anything but its unit is cut, and none.
-_FIGURE: Final = re.compile(r"([a-z][a-z_]*(?:\([a-z]+\))?):\s?([0-9]{1,18})[kK]B(?!\S)")
+_FIGURE: Final = re.compile(r"([a-z_]+(?:\([a-z]+\))?):\s?([0-9]{1,18})[kK]B(?!\S)")
 _BLOCK: Final = re.compile(r"([0-9]{1,12})\*([0-9]{1,9})kB(?:\s+\(([A-Z]+)\))?(?!\S)")
 # The whole line as nearly every machine prints it; reading it at once takes a third of the time.
 _USUAL_PAGE_KB: Final = 4

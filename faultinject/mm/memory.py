@@ -23,7 +23,6 @@ from faultinject.mm.kmalloc import Kmalloc
 from faultinject.mm.kmalloc_buckets import BucketKmalloc
 from faultinject.mm.kmem_cache import KmemCache
 from faultinject.mm.ledger import LiveObject
-from faultinject.mm.logged_state import read_logged_state
 from faultinject.mm.oom import OomKiller
 from faultinject.mm.page import Page
 from faultinject.mm.page_alloc import PageAllocator, checked_gfp
@@ -143,6 +142,9 @@ class Memory:
             SpecError: the text has no Mem-Info or several, or one that is cut or
                 inconsistent; line and field are named.
         """
+        # Here, because it compiles what most programs never need.
+        from faultinject.mm.logged_state import read_logged_state
+
         return cls._in_state(read_logged_state(text, node), kernel, watermark_rule)
 
     @classmethod

@@ -145,7 +145,7 @@ class PageAllocator:
                     offset,
                     PAGE_SIZE << order,
                     self._plain[order],
-                    (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE,
+                    NOWHERE if frame is None else (frame.f_code, frame.f_lasti, frame.f_globals),
                 )
                 ram.live[offset] = page
         if pfn is None:

@@ -50,7 +50,9 @@ def free_pages(span: object, order: int, frame: FrameType | None, owner: Ram | N
     ram = span._ram
     with ram.lock:
         if span._gone is None:
-            span._gone = (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE
+            span._gone = (
+                NOWHERE if frame is None else (frame.f_code, frame.f_lasti, frame.f_globals)
+            )
             del ram.live[span._offset]
             if span._view is not None:
                 span._revoke_view(poison=True)

@@ -11,7 +11,7 @@ those of ``Memory.consume`` are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from faultinject.errors import SpecError
 from faultinject.mm.buddy import MAX_ORDER, ORDERS
@@ -24,6 +24,9 @@ from faultinject.mm.pressure import Pressure, fragment
 from faultinject.mm.proc_text import ProcZone, parse_buddyinfo, parse_zoneinfo
 from faultinject.mm.ram import PAGE_SHIFT
 from faultinject.mm.zone import Zone
+
+# The counters of many CPUs lag behind by so many pages, and some change between two reads.
+_MOST_APART: Final = 4096
 
 
 class RealZone(NamedTuple):
@@ -91,12 +94,20 @@ def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[R
                 where=f"{where}: {zone.managed} pages",
                 cure="Pass two texts of one machine and moment",
             )
+        if abs(free - zone.free) > max(_MOST_APART, max(free, zone.free) // 4):
+            raise SpecError(
+                "buddyinfo and zoneinfo tell different numbers of free pages",
+                value=(free, zone.free),
+                where=where,
+                cure="Pass two texts of one machine and moment",
+            )
         marks = Marks(zone.min - zone.boost, zone.low - zone.boost, zone.high - zone.boost)
         if min(marks) < 0:
             raise SpecError("a boost above the mark", value=zone.boost, where=where)
         reserve = {each: zone.protection[at] for at, each in enumerate(names) if each in ZONES}
         pages = max(zone.spanned, zone.managed)
-        uncounted = free - zone.free
+        # Pages of contiguous areas (CMA) are none for most requests.
+        uncounted = free - (zone.free - min(zone.free_cma, zone.free))
         found.append(RealZone(name, pages, marks, zone.boost, reserve, counts, uncounted=uncounted))
     return found
 

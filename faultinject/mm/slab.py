@@ -216,14 +216,16 @@ class SlabCache:
         if not asked and task.live and failslab.should_fail(self, gfp, frame):
             return None
         ram = self._ram
-        trace = (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE
+        trace = NOWHERE if frame is None else (frame.f_code, frame.f_lasti, frame.f_globals)
         while True:
             with ram.lock:
                 slab = self._active
-                if not slab.free and self._partial:
+                free = slab.free
+                if not free and self._partial:
                     slab = self._active = self._partial.popitem()[0]
-                if slab.free:
-                    offset = slab.free.pop()
+                    free = slab.free
+                if free:
+                    offset = free.pop()
                     pointer = ram.live[offset] = Pointer(ram, offset, size, slab, trace)
                     break
             if not self._refill(gfp, frame):
@@ -308,7 +310,7 @@ def free_object(pointer: Pointer, slab: Slab, frame: FrameType | None) -> None:
     Raises:
         DoubleFree: it was freed before.
     """
-    trace = (frame.f_code, frame.f_lasti, frame.f_globals) if frame else NOWHERE
+    trace = NOWHERE if frame is None else (frame.f_code, frame.f_lasti, frame.f_globals)
     ram = pointer._ram
     with ram.lock:
         if pointer._gone is None:
@@ -319,7 +321,8 @@ def free_object(pointer: Pointer, slab: Slab, frame: FrameType | None) -> None:
                 pointer._revoke_view(poison=slab.cache._ctor is None)
             free = slab.free
             free.append(offset)
-            if len(free) == 1 or len(free) == slab.total:
+            number = len(free)
+            if number == 1 or number == slab.total:
                 slab.cache.settle(slab)
             return
     raise double_free(pointer)

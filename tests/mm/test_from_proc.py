@@ -78,6 +78,14 @@ def test_the_boost_of_a_modern_kernel_stands_apart_from_the_marks() -> None:
     assert (zone.boost, tuple(zone.marks)) == (1000, (769, 1211, 1653))
 
 
+def test_the_counter_of_free_pages_is_the_one_of_zoneinfo_without_contiguous_areas() -> None:
+    told = ZONEINFO.replace("free     3140", "free     3100") + "      nr_free_cma  60\n"
+
+    zone = fi.Memory.from_proc(BUDDYINFO, told).zones["DMA32"]
+
+    assert (zone.free, zone.uncounted, sum(zone.blocks())) == (3040, 100, 2476)
+
+
 def test_of_several_nodes_one_is_named() -> None:
     both = [text + text.replace("Node 0", "Node 1") for text in (BUDDYINFO, ZONEINFO)]
 
@@ -97,6 +105,11 @@ def test_of_several_nodes_one_is_named() -> None:
         (BUDDYINFO, ZONEINFO.replace("8052, 8052", "8052, 8052, 1, 1"), "a protection of 6 zones"),
         (BUDDYINFO.replace("DMA32", "Strange"), ZONEINFO.replace("DMA32", "Strange"), "zones"),
         ("nothing", ZONEINFO, "line 1"),
+        (
+            BUDDYINFO,
+            ZONEINFO.replace("free     3140", "free     31400"),
+            r"different numbers of free pages: \(3140, 31400\) \(node 0, zone DMA32\)",
+        ),
     ],
 )
 def test_texts_that_do_not_go_together_are_refused(

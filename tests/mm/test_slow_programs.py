@@ -41,13 +41,25 @@ class SlowPrograms(RuleBasedStateMachine):
     tasks = Bundle("tasks")
 
     @initialize(
+        target=pressures,
         dma=st.sampled_from([0, 300]),
         normal=st.sampled_from([700, 2600]),
         min_free_pages=st.integers(0, 100),
         kernel=st.sampled_from(list(RETRY_RULES)),
         policy=st.sampled_from(["badness", "allocating_task", "refuse"]),
+        fragmented=st.booleans(),
+        spare=st.sampled_from([30, 0, 200]),
     )
-    def boot(self, dma: int, normal: int, min_free_pages: int, kernel: str, policy: str) -> None:
+    def boot(
+        self,
+        dma: int,
+        normal: int,
+        min_free_pages: int,
+        kernel: str,
+        policy: str,
+        fragmented: bool,
+        spare: int,
+    ) -> object:
         self.memory = Memory(
             zones={"DMA": dma * 4096, "Normal": normal * 4096},
             kernel=kernel,
@@ -56,9 +68,20 @@ class SlowPrograms(RuleBasedStateMachine):
         )
         self.memory.oom.policy = policy
         self.content: dict[Span, bytes] = {}
-        self.held: set[Pressure] = set()
+        self.held: set[Pressure]
         self.ends = ExitStack()  # tasks that are running
         self.mark = violations.mark()
+        # Short of memory from the beginning, and in such a way that something can be done.
+        self.held = {self.memory.consume(40 * 4096, movable=True)}
+        if fragmented:
+            self.held.add(self.memory.fragment(2, movable=True))
+        low = sum(zone.low for zone in self.memory.zones.values())
+        self.held.add(
+            self.memory.consume(
+                leave=min(self.memory.free_bytes, (low + spare) * 4096), movable=True
+            )
+        )
+        return multiple(*sorted(self.held, key=lambda each: each.size))
 
     def keep(self, thing: Span | None) -> object:
         if thing is None:
@@ -247,7 +270,7 @@ class DirectSlowPrograms(SlowPrograms):
     watermark_rule = "direct"
 
 
-OFTEN = settings(max_examples=60, stateful_step_count=30, deadline=None)
+OFTEN = settings(max_examples=40, stateful_step_count=30, deadline=None)
 SlowPrograms.TestCase.settings = OFTEN
 IterativeSlowPrograms.TestCase.settings = OFTEN
 DirectSlowPrograms.TestCase.settings = OFTEN
