@@ -26,7 +26,7 @@ from results import arguments, show
 
 import faultinject as fi
 
-PAIRS: Final = 80
+PAIRS: Final = 40
 LINES: Final = 300
 RUNS: Final = 5
 
@@ -98,10 +98,12 @@ SLICES: Final = {
     "tokenizer": tokenizer,
 }
 
+ONE: Final = fi.fail_function(target="os.fsync")
+ALL: Final = fi.fail_function(target=EVERYTHING)
 ARMED: Final[dict[str, Callable[[], AbstractContextManager[object]]]] = {
     "nothing, as a control": nullcontext,
-    "`target=os.fsync`": lambda: fi.fail_function(target="os.fsync"),
-    "every profile": lambda: fi.fail_function(target=EVERYTHING),
+    "`target=os.fsync`": lambda: ONE,
+    "every profile": lambda: ALL,
 }
 
 BODIES: Final = {

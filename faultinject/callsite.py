@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import islice
+from sys import _getframe
 from types import CodeType, FrameType
 from typing import Final, NamedTuple, TypeAlias
 
@@ -101,7 +102,7 @@ def outer_frame() -> FrameType | None:
     To leave the function itself out makes it a third cheaper.
     """
     try:
-        found = sys._getframe(2)
+        found = _getframe(2)
     except ValueError:  # called from C, with no Python below
         return None
     if _own_files.get(found.f_code.co_filename) is False:

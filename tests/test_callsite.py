@@ -1,10 +1,21 @@
+import _thread
+import os
+import queue
 import sys
 from types import SimpleNamespace
 
 import pytest
 
 from faultinject import callsite
-from faultinject.callsite import CallSite, Pattern, StackFilter, caller_frame, site_of, site_of_key
+from faultinject.callsite import (
+    CallSite,
+    Pattern,
+    StackFilter,
+    caller_frame,
+    outer_frame,
+    site_of,
+    site_of_key,
+)
 from faultinject.engine.scope import make_it_fail
 from faultinject.errors import SpecError
 
@@ -25,6 +36,24 @@ def test_a_site_is_the_place_of_the_call() -> None:
     assert site.column == len("    site = [None, ")
     assert site.first_line == line - 1
     assert str(site) == f"{__file__}:{line} in {site.function}"
+
+
+def test_the_caller_of_a_call_of_ours_is_found_however_deep_it_stands() -> None:
+    namespace = {"outer_frame": outer_frame}
+    ours = os.path.join(os.path.dirname(callsite.__file__), "calls.py")
+    code = "def inner():\n return outer_frame()\ndef outer():\n return inner()\n"
+    exec(compile(code, ours, "exec"), namespace)
+
+    for call in (namespace["inner"], namespace["outer"]):
+        assert call() is sys._getframe()  # type: ignore[operator]
+
+
+def test_a_call_with_no_python_below_it_has_no_caller() -> None:
+    found: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    _thread.start_new_thread(lambda: found.put(outer_frame()), ())
+
+    assert found.get(timeout=30) is None
 
 
 def test_two_calls_on_one_line_differ_in_their_column() -> None:

@@ -29,7 +29,7 @@ from faultinject.campaign.site import (
 from faultinject.campaign.strike import PlannedFault
 from faultinject.engine.attr import FaultAttr
 from faultinject.engine.log import injections
-from faultinject.functions.capability import chosen_of, fail_function
+from faultinject.functions.capability import choose_by_gates, fail_function
 from faultinject.functions.chosen import Chosen
 from faultinject.functions.fault import Fault, parse
 from faultinject.functions.watch import Call, Watch
@@ -68,7 +68,8 @@ class Calls:
         gates = {*fail_function.gates, "profile"} & knobs.keys()
         arming = fail_function(**{name: knobs[name] for name in gates})
         code = OwnCalls(code_scope(settings, knobs))
-        return cls(chosen_of(arming.gates), code, settings.identity, settings.most_errors, knobs)
+        chosen = choose_by_gates(arming.gates)  # none at all is no error: nobody may be marked yet
+        return cls(chosen, code, settings.identity, settings.most_errors, knobs)
 
     def census(self) -> CallCensus:
         """Make the census of one run."""

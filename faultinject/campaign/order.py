@@ -17,6 +17,9 @@ from faultinject.campaign.strike import PlannedFault
 CALLS = "calls"
 """The census of calls of functions, where it is a run of its own."""
 
+REACH = "reach"
+"""A trial in which is counted what it reaches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -26,7 +29,8 @@ class Order:
         token: the trial's; "" for the census.
         fault: the planned fault; None for the census, and for a random trial.
         baseline: what the census found, for a trial: the plain values of a `Baseline`.
-        part: `CALLS` for the census of calls alone.
+        part: `CALLS` for the census of calls alone; `REACH` for a trial that counts what it
+            reaches.
     """
 
     token: str = ""

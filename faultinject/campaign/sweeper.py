@@ -25,7 +25,7 @@ from faultinject.campaign.interpreter_defects import recognise
 from faultinject.campaign.isolation import Ended, Isolation, Mark
 from faultinject.campaign.limits import address_space, peak_growth
 from faultinject.campaign.oracles.bundle import Bundle
-from faultinject.campaign.order import CALLS, Errand, Order
+from faultinject.campaign.order import CALLS, REACH, Errand, Order
 from faultinject.campaign.outcome import Outcome, Verdict, judge
 from faultinject.campaign.plan import Hits
 from faultinject.campaign.record import TestRecord, TrialRecord
@@ -218,7 +218,7 @@ class Sweeper:
             return Errand(self._census_of_calls if order.part == CALLS else self._census, order)
         baseline = Baseline(**order.baseline)
         if order.fault is not None:
-            arm = self._armables.fault(order.fault)
+            arm = self._armables.fault(order.fault, counts=order.part == REACH)
         else:
             token = parse_token(order.token)
             trial = self._trial_of(TestRecord(self._name), token, [], baseline)
@@ -335,7 +335,7 @@ class Sweeper:
     def _reached_after(self, fault: PlannedFault, baseline: Baseline) -> list[Reached]:
         """Give what is reached where a fault has struck, by trying it."""
         arm = self._armables.fault(fault, counts=True)
-        errand = self._errand(baseline, (fault, arm, ""))
+        errand = self._errand(baseline, (fault, arm, ""), part=REACH)
         limit = self._settings.time_limit(baseline.duration)
         (ended,) = self._isolation.run([errand], timeout=limit)
         return from_plain(evidence_of(ended, baseline).reached)
@@ -379,7 +379,11 @@ class Sweeper:
         return sorted(done)
 
     def _errand(
-        self, baseline: Baseline, trial: tuple[PlannedFault | None, Armable, str]
+        self,
+        baseline: Baseline,
+        trial: tuple[PlannedFault | None, Armable, str],
+        *,
+        part: str = "",
     ) -> Errand:
         fault, arm, token = trial
 
@@ -404,7 +408,7 @@ class Sweeper:
 
         # What the census reached is long, and no trial's business.
         known = replace(baseline, reached=[], entered=[]).as_plain()
-        return Errand(conducted, Order(token, fault, known))
+        return Errand(conducted, Order(token, fault, known, part))
 
     def _judge(
         self, evidence: Evidence, fault: PlannedFault | None, token: Token, baseline: Baseline

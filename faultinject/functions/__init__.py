@@ -1,6 +1,7 @@
-"""What `fail_function` makes fail: the names, the faults, the tables, the marks.
+"""What `fail_function` makes fail, and how.
 
 Lives here, by file: the callables that a pattern names (`target`), the exceptions and values
-that a text names (`fault`), the profiles (`profiles`) and the marked functions
-(`injectable`). Nothing is imported from here: each user names the file.
+that a text names (`fault`), the profiles (`profiles`), the marked functions (`injectable`),
+and how calls are seen and made to fail (`capability`, `watch`, `events`, `acts`). Nothing is
+imported from here: each user names the file.
 """

@@ -551,6 +551,111 @@ arrange(int index, PyObject *callable, PyObject *first)
     return answer < 0 ? -1 : 0;
 }
 
+/* -- `for line in file`: no call, and so no event ------------------------------------------------ */
+
+/* A type whose instances are iterated over; its slot is ours as long as somebody watches. */
+typedef struct Iterated {
+    struct Iterated *next;
+    PyTypeObject *type;
+    PyObject *method; /* its __next__, which is what is watched */
+    iternextfunc original;
+} Iterated;
+
+static Iterated *iterated;
+
+static PyObject *next_standin(PyObject *);
+
+static const Iterated *
+iterated_as(PyTypeObject *type)
+{
+    for (; type; type = type->tp_base) {
+        for (const Iterated *item = iterated; item; item = item->next) {
+            if (item->type == type)
+                return item;
+        }
+    }
+    return NULL;
+}
+
+/* What a type's slot was before; also that of a class that was made in between, and kept ours. */
+static iternextfunc
+next_of(PyTypeObject *type)
+{
+    const Iterated *item = iterated_as(type);
+    if (item)
+        return item->original;
+    while (type->tp_iternext == next_standin && type->tp_base)
+        type = type->tp_base;
+    return type->tp_iternext;
+}
+
+static PyObject *
+next_standin(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    const Iterated *item = iterated_as(type);
+    iternextfunc original = next_of(type);
+    PyObject *payload = NULL, *result, *changed;
+    enum act act = ACT_RAISE;
+    int index = item ? find(&callables, key_of(item->method)) : -1;
+    int answer = ask(index, item ? item->method : Py_None, &self, 1, NULL, &act, &payload);
+    if (answer < 0)
+        return NULL;
+    if (answer == 0 && act == ACT_RAISE) {
+        result = raise_error(payload);
+    }
+    else if (answer == 0 && act == ACT_RETURN) {
+        result = Py_NewRef(payload);
+    }
+    else {
+        result = original(self);
+        if (result && answer == 0 && act == ACT_AFTER) {
+            Py_DECREF(result);
+            result = raise_error(payload);
+        }
+        else if (result && answer == 0 && act == ACT_RESULT) {
+            changed = PyObject_CallOneArg(payload, result);
+            Py_SETREF(result, changed);
+        }
+    }
+    Py_XDECREF(payload);
+    return result;
+}
+
+static int
+iterate(PyTypeObject *type, PyObject *method)
+{
+    if (!type->tp_iternext || type->tp_iternext == next_standin)
+        return 0;
+    Iterated *item = PyMem_RawCalloc(1, sizeof *item);
+    if (!item) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    *item = (Iterated){
+        .next = iterated,
+        .type = (PyTypeObject *)Py_NewRef(type),
+        .method = Py_NewRef(method),
+        .original = type->tp_iternext,
+    };
+    iterated = item;
+    type->tp_iternext = next_standin;
+    return 0;
+}
+
+static void
+iterate_no_more(void)
+{
+    while (iterated) {
+        Iterated *item = iterated;
+        iterated = item->next;
+        item->type->tp_iternext = item->original;
+        Py_DECREF(item->type);
+        Py_DECREF(item->method);
+        PyMem_RawFree(item);
+    }
+}
+
 /* -- 3.12 and later: the callback of sys.monitoring's CALL --------------------------------- */
 
 static PyObject *
@@ -759,9 +864,10 @@ key(PyObject *Py_UNUSED(module), PyObject *callable)
 static PyObject *
 watch(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *keys, *kept, *asked, *never, *lasting;
-    if (!PyArg_ParseTuple(args, "O!O!OOO!", &PyTuple_Type, &keys, &PyTuple_Type, &kept, &asked,
-                          &never, &PyTuple_Type, &lasting))
+    PyObject *keys, *kept, *asked, *never, *lasting, *iterables, *method;
+    PyTypeObject *type;
+    if (!PyArg_ParseTuple(args, "O!O!OOO!O!", &PyTuple_Type, &keys, &PyTuple_Type, &kept, &asked,
+                          &never, &PyTuple_Type, &lasting, &PyTuple_Type, &iterables))
         return NULL;
     Table new_callables = {0}, new_names = {0};
     if (make_table(&new_callables, PyTuple_GET_SIZE(keys)) < 0)
@@ -791,6 +897,12 @@ watch(PyObject *Py_UNUSED(module), PyObject *args)
         if (put_lasting(PyTuple_GET_ITEM(lasting, i)) < 0)
             return NULL;
     }
+    iterate_no_more();
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(iterables); i++) {
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(iterables, i), "O!O", &PyType_Type, &type, &method) ||
+            iterate(type, method) < 0)
+            return NULL;
+    }
     Py_RETURN_NONE;
 failed:
     clear_table(&new_callables);
@@ -804,6 +916,7 @@ forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     clear_table(&callables);
     clear_table(&names);
     clear_places();
+    iterate_no_more();
     retire_stale(NULL, 1);
     Py_CLEAR(decide);
     Py_CLEAR(disable);
@@ -813,7 +926,7 @@ forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 static PyMethodDef functions[] = {
     {"key", key, METH_O, PyDoc_STR("A number that is the same for all ways to call something.")},
     {"watch", watch, METH_VARARGS,
-     PyDoc_STR("watch(keys, names, decide, disable, lasting): look out for calls of these.")},
+     PyDoc_STR("watch(keys, names, decide, disable, lasting, iterables): look out for these.")},
     {"forget", forget, METH_NOARGS, PyDoc_STR("Look out for nothing any more.")},
     {"on_call", (PyCFunction)(void (*)(void))on_call, METH_FASTCALL,
      PyDoc_STR("The callback of sys.monitoring's CALL.")},

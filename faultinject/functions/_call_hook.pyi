@@ -12,6 +12,7 @@ def watch(
     ],
     disable: object,
     lasting: tuple[object, ...],
+    iterables: tuple[tuple[type, object], ...],
     /,
 ) -> None: ...
 def forget() -> None: ...

@@ -145,9 +145,7 @@ def chosen_of(gates: Mapping[str, Any]) -> tuple[Chosen, ...]:
     Raises:
         SpecError: a name or an error does not exist, or no function is marked.
     """
-    found = choose(
-        gates["target"], error=gates["error"], returns=gates["returns"], when=gates["when"]
-    )
+    found = choose_by_gates(gates)
     if not found:
         raise SpecError(
             "there is nothing that could fail",
@@ -156,6 +154,17 @@ def chosen_of(gates: Mapping[str, Any]) -> tuple[Chosen, ...]:
             cure="Name a target, or mark functions with @fi.error_injectable",
         )
     return found
+
+
+def choose_by_gates(gates: Mapping[str, Any]) -> tuple[Chosen, ...]:
+    """Give the same; nothing at all where no function is marked.
+
+    Raises:
+        SpecError: a name or an error does not exist.
+    """
+    return choose(
+        gates["target"], error=gates["error"], returns=gates["returns"], when=gates["when"]
+    )
 
 
 fail_function: Final = FailFunction()

@@ -13,6 +13,7 @@ from typing import Final
 
 from faultinject.functions.watch import Call
 
+_READING_SQL: Final = ("BEGIN", "EXPLAIN", "SELECT", "VALUES")
 _WRITING_FLAGS: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -46,10 +47,17 @@ def _timeout(call: Call) -> bool:
     return bool(limit()) if limit is not None else len(call.arguments) > 1
 
 
+def _changing(call: Call) -> bool:
+    sql = call.named.get("sql", call.arguments[1] if len(call.arguments) > 1 else None)
+    words = sql.split(None, 1) if isinstance(sql, str) else []
+    return not words or words[0].upper() not in _READING_SQL
+
+
 CONDITIONS: Final[Mapping[str, Callable[[Call], bool]]] = {
     "writing": _writing,
     "path": _path,
     "creating": _creating,
+    "changing": _changing,
     "timeout": _timeout,
 }
 """By name."""

@@ -19,6 +19,7 @@ from types import (
     ClassMethodDescriptorType,
     FunctionType,
     MethodDescriptorType,
+    WrapperDescriptorType,
 )
 from typing import Any, Final
 
@@ -99,6 +100,14 @@ def untold(callables: Iterable[object]) -> Iterator[object]:
     for called in callables:
         if isinstance(called, FunctionType) if _MONITORS else not isinstance(called, _TOLD):
             yield called
+
+
+def iterables(targets: Iterable[Target]) -> Iterator[tuple[type, object]]:
+    """Give the C types of which the next item is watched: ``for line in file`` is no call."""
+    for target in targets:
+        method = target.callable
+        if isinstance(method, WrapperDescriptorType) and method.__name__ == "__next__":
+            yield target.owner or method.__objclass__, method
 
 
 def start(targets: Iterable[Target]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ast
 import builtins
 import errno
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -23,6 +22,15 @@ from importlib import import_module
 from typing import Any, Final, Literal, NoReturn, cast
 
 from faultinject.errors import SpecError
+from faultinject.functions.real_errors import (
+    CONSTANT,
+    USUAL,
+    is_exception,
+    is_numbered,
+    like_sqlite,
+    literal,
+    os_error,
+)
 from faultinject.functions.target import public_name
 
 When = Literal["before", "after"]
@@ -30,24 +38,10 @@ When = Literal["before", "after"]
 _WHEN: Final = re.compile(r"\s(before|after)\Z")
 _NAME: Final = re.compile(r"(?!\d)\w+(?:\.(?!\d)\w+)*(?::(?!\d)\w+(?:\.(?!\d)\w+)*)?")
 _SHORT: Final = re.compile(r"(short-read|short-write)(?:=(.*))?\Z", flags=re.DOTALL)
-_CONSTANT: Final = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 _FORMS: Final = (
     "Write ENOSPC, OSError(ENOSPC), TimeoutError, mypkg.errors:Busy('text'), returns=None, "
     "short-read or short-write; after it 'after', if the call happens first"
 )
-
-# What sqlite3_errstr() says, and sqlite3 puts beside it into the exception.
-_SQLITE: Final = {
-    "attempt to write a readonly database": "SQLITE_READONLY",
-    "database disk image is malformed": "SQLITE_CORRUPT",
-    "database is locked": "SQLITE_BUSY",
-    "database or disk is full": "SQLITE_FULL",
-    "database schema has changed": "SQLITE_SCHEMA",
-    "database table is locked": "SQLITE_LOCKED",
-    "disk I/O error": "SQLITE_IOERR",
-    "file is not a database": "SQLITE_NOTADB",
-    "unable to open database file": "SQLITE_CANTOPEN",
-}
 
 
 class Kind(Enum):
@@ -161,6 +155,8 @@ def fault_of(cls: type[BaseException]) -> Fault:
     Raises:
         SpecError: the class cannot be called without arguments.
     """
+    if cls.__module__ == "builtins":
+        return parse(cls.__name__)
     name = public_name(cls)
     text = name or f"{cls.__module__}:{cls.__qualname__}"
     _, build = _Reader(text, 0).built_by(cls, text, cls)
@@ -192,21 +188,21 @@ class _Reader:
         return Fault(f"{kind.value}={size}", kind, "before", size, lambda: None)
 
     def value(self, body: str) -> tuple[str, Callable[[], object]]:
-        literal = body[len("returns=") :]
+        text = body[len("returns=") :]
         at = self.start + len("returns=")
-        if not literal.strip():
+        if not text.strip():
             self.refuse("a value is missing", None, at, "Write returns=None, or any literal")
-        node = self._tree(literal.strip(), at + len(literal) - len(literal.lstrip()))
+        node = self._tree(text.strip(), at + len(text) - len(text.lstrip()))
         written = ast.unparse(node)
 
         def build() -> object:
-            return _literal(node, [errno])
+            return literal(node, [errno])
 
         try:
             build()
         except (ValueError, LookupError):
             self.refuse(
-                "not a literal", literal.strip(), at, "Write one, such as None, -1, b'' or ENOSPC"
+                "not a literal", text.strip(), at, "Write one, such as None, -1, b'' or ENOSPC"
             )
         return f"returns={written}", build
 
@@ -227,7 +223,7 @@ class _Reader:
         rest = body[name.end() :]
         if rest and not rest.startswith("("):
             self.refuse("not a fault", rest, self.start + name.end(), _FORMS)
-        if not rest and _CONSTANT.match(name[0]) and not hasattr(builtins, name[0]):
+        if not rest and CONSTANT.match(name[0]) and not hasattr(builtins, name[0]):
             number = getattr(errno, name[0], None)
             if number is None:
                 self.refuse(
@@ -236,7 +232,7 @@ class _Reader:
                     self.start,
                     _near(name[0], errno.errorcode.values()),
                 )
-            return _os_error(OSError, cast(int, number))
+            return os_error(OSError, cast(int, number))
         cls = self._class(name[0])
         return self._call(cls, rest, self.start + name.end())
 
@@ -247,10 +243,10 @@ class _Reader:
             if not colon:
                 module, _, path = name.rpartition(".")
             if not module:
-                known = (each for each in dir(builtins) if _is_exception(getattr(builtins, each)))
+                known = (each for each in dir(builtins) if is_exception(getattr(builtins, each)))
                 self.refuse("no such exception", name, self.start, _near(name, known))
             found = self._imported(module, path)
-        if not _is_exception(found):
+        if not is_exception(found):
             self.refuse("this is no exception", name, self.start, "Name a class of exceptions")
         return cast(type[BaseException], found)
 
@@ -267,7 +263,7 @@ class _Reader:
         for part in path.split("."):
             holder, found = found, getattr(found, part, None)
             if found is None:
-                known = (each for each in dir(holder) if _is_exception(getattr(holder, each, None)))
+                known = (each for each in dir(holder) if is_exception(getattr(holder, each, None)))
                 self.refuse(f"{module} has no such exception", path, self.start, _near(part, known))
         return found
 
@@ -287,8 +283,18 @@ class _Reader:
             if isinstance(node, ast.Starred) or (keyword is None and node not in call.args):
                 self.refuse("not a literal", ast.unparse(node), at, "Give each argument by itself")
             self._check_argument(node, modules, at + node.col_offset - 1)
-        if _numbered(cls) and len(given) == 1 and given[0][0] is None:
-            number = _literal(given[0][1], modules)
+        if is_numbered(cls) and not given:
+            if cls is OSError:
+                self.refuse(
+                    "no number is given, and in life there always is one",
+                    cls.__name__,
+                    self.start,
+                    "Write OSError(EIO), or another number",
+                )
+            if cls in USUAL:
+                return os_error(cls, USUAL[cls])
+        if is_numbered(cls) and len(given) == 1 and given[0][0] is None:
+            number = literal(given[0][1], modules)
             if isinstance(number, int):
                 return self._numbered(cls, number, at)
         arguments = [ast.unparse(node) for node in call.args]
@@ -300,8 +306,8 @@ class _Reader:
             cls,
             written,
             lambda: cls(
-                *(_literal(node, modules) for node in call.args),
-                **{str(each.arg): _literal(each.value, modules) for each in call.keywords},
+                *(literal(node, modules) for node in call.args),
+                **{str(each.arg): literal(each.value, modules) for each in call.keywords},
             ),
         )
 
@@ -319,13 +325,13 @@ class _Reader:
             )
         if not isinstance(built, BaseException):
             self.refuse("calling this gives no exception", written, self.start, "Name another")
-        return written, lambda: _like_sqlite(make())
+        return written, lambda: like_sqlite(make())
 
     def _check_argument(self, node: ast.expr, modules: list[Any], at: int) -> None:
         try:
-            _literal(node, modules)
+            literal(node, modules)
         except LookupError:
-            known = {name for module in modules for name in dir(module) if _CONSTANT.match(name)}
+            known = {name for module in modules for name in dir(module) if CONSTANT.match(name)}
             name = ast.unparse(node).lstrip("-")
             self.refuse("no such number", name, at, _near(name, known))
         except ValueError:
@@ -344,62 +350,7 @@ class _Reader:
                 at + 1,
                 f"Write OSError({errno.errorcode.get(number, number)})",
             )
-        return _os_error(cls, number)
-
-
-# -- what is built ---------------------------------------------------------------------
-
-
-def _is_exception(found: object) -> bool:
-    return isinstance(found, type) and issubclass(found, BaseException)
-
-
-def _numbered(cls: type[BaseException]) -> bool:
-    """Whether Python raises it with a number and the system's words for it."""
-    return issubclass(cls, OSError) and cls.__module__ == "builtins"
-
-
-def _os_error(cls: type[BaseException], number: int) -> tuple[str, Callable[[], BaseException]]:
-    def build() -> BaseException:
-        return cls(number, os.strerror(number))
-
-    return f"{cls.__name__}({errno.errorcode.get(number, number)})", build
-
-
-def _literal(node: ast.expr, modules: Iterable[Any]) -> object:
-    """The value of a literal, or of a number by its name in one of the modules.
-
-    Raises:
-        LookupError: no module has this name.
-        ValueError: it is neither.
-    """
-    sign = 1
-    if (
-        isinstance(node, ast.UnaryOp)
-        and isinstance(node.op, ast.USub)
-        and isinstance(node.operand, ast.Name)
-    ):
-        sign, node = -1, node.operand
-    if not isinstance(node, ast.Name):
-        return ast.literal_eval(node)
-    if not _CONSTANT.match(node.id):
-        raise ValueError(node.id)
-    for module in modules:
-        number = getattr(module, node.id, None)
-        if isinstance(number, int):
-            return sign * number
-    raise LookupError(node.id)
-
-
-def _like_sqlite(error: BaseException) -> BaseException:
-    """Give it the number that sqlite3 gives to such an error."""
-    if type(error).__module__ != "sqlite3":
-        return error
-    name = _SQLITE.get(str(error))
-    code = getattr(sys.modules["sqlite3"], name, None) if name else None
-    if code is not None:
-        vars(error).update(sqlite_errorcode=code, sqlite_errorname=name)
-    return error
+        return os_error(cls, number)
 
 
 def _near(name: str, known: Iterable[str]) -> str:

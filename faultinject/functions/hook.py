@@ -42,6 +42,7 @@ class CallHook(Protocol):
         decide: Decide,
         disable: object,
         lasting: tuple[object, ...],
+        iterables: tuple[tuple[type, object], ...],
         /,
     ) -> None:
         """Look out for calls.
@@ -52,6 +53,7 @@ class CallHook(Protocol):
             decide: is asked.
             disable: what the callback answers where it wants to hear no more of a place.
             lasting: callables whose calls no event tells of.
+            iterables: types whose instances are iterated over, each with its ``__next__``.
         """
 
     def forget(self) -> None:
@@ -93,6 +95,7 @@ class PythonHook:
         decide: Decide,
         disable: object,
         lasting: tuple[object, ...],
+        iterables: tuple[tuple[type, object], ...],
         /,
     ) -> None:
         """Look out for calls; without C each is told of by an event, or not at all."""

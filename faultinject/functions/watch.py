@@ -105,7 +105,10 @@ def _change(stack: list[Watch]) -> None:
             names = {target.name.rpartition(".")[2] for target in targets}
             names |= {getattr(target.callable, "__name__", "") for target in targets}
             untold = tuple(events.untold(target.callable for target in targets))
-            hook.watch(tuple(rows), tuple(sorted(names)), _decide, events.disable(), untold)
+            iterables = tuple(events.iterables(targets))
+            hook.watch(
+                tuple(rows), tuple(sorted(names)), _decide, events.disable(), untold, iterables
+            )
             events.start(targets)
         else:
             events.stop()

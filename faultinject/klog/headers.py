@@ -10,13 +10,15 @@ import re
 
 from faultinject.klog.reports import FailureReport, Kind
 
-# A line without one of these begins no report.
+# A line without one of these begins no report, and no Mem-Info of anything else.
 TRIGGERS = (
     "page allocation failure",
     "Unable to allocate memory on ",
     "vmalloc error",
     "vmalloc: allocation failure",
     "invoked oom-killer",
+    "page allocation stalls",
+    "Show Memory",
 )
 
 # TASK_COMM_LEN is 16, with the byte that ends it. What is longer only quotes a report.
@@ -47,6 +49,10 @@ _ANY_MODE = re.compile(rf"mode:{_MODE}")
 _RELEASE = r"(?P<kernel>[0-9]{1,2}\.[0-9]{1,3}[^\s,]*)"
 _TASK = re.compile(rf"(?:Pid:|CPU:).*[Tt]ainted(?::[ A-Z()]*)?\s+{_RELEASE}(?:\s|$)")
 _BANNER = re.compile(rf"Linux version {_RELEASE}\s")
+
+
+# A request that takes long (4.10 to 4.14), and what somebody asked for by the keyboard.
+_OTHER = re.compile(rf"{_COMM}: page allocation stalls for |[Ss]ys[Rr]q ?: Show Memory")
 
 
 def read_header(text: str, line: int) -> FailureReport | None:
@@ -81,6 +87,11 @@ def read_header(text: str, line: int) -> FailureReport | None:
             report.remarks.append("the header has no order")
         return _with_mode(report, _OOM_MODE.search(text))
     return None
+
+
+def begins_other(text: str) -> bool:
+    """Say whether a Mem-Info follows that belongs to no failure."""
+    return _OTHER.match(text) is not None
 
 
 def read_release(text: str) -> str | None:

@@ -42,7 +42,7 @@ _TRIGGERS_OF_CHUNKS = tuple(text.encode() for text in (_BANNER, *headers.TRIGGER
 # What a line has that may belong to a report, and what else one has that may begin one; most
 # lines of a log have nothing of it.
 _TELLS = re.compile(f"kB|lowmem_reserve|ainted|em-|cache: |{_BANNER}")
-_MAY_TELL = re.compile(f"{_TELLS.pattern}|alloc|oom-")
+_MAY_TELL = re.compile(f"{_TELLS.pattern}|alloc|oom-|Show Mem")
 
 # How a line break inside a message is written by consoles, rsyslog and journald.
 _BREAK = re.compile(r"\\x0a|#012|\\n(?= [a-z])")
@@ -57,7 +57,7 @@ class _Open:
     last: int
     mem_info: MemInfo = field(init=False)
     has_mem_info: bool = False
-    is_over: bool = False
+    is_failure: bool = True
 
     def __post_init__(self) -> None:
         remarks = self.report.remarks
@@ -81,6 +81,7 @@ class _Reader:
         self._open: list[_Open] = []
         self._pending: _Pending | None = None
         self._dated = False
+        self._has_breaks = False
         self._release: str | None = None
 
     @property
@@ -94,7 +95,8 @@ class _Reader:
         Returns:
             the number of the line that comes next.
         """
-        at, size = 0, len(text)
+        at, size, open_ = 0, len(text), self._open
+        self._has_breaks = "\\" in text or "#012" in text
         while at <= size:
             hit = None
             if self._pending is None:
@@ -114,18 +116,28 @@ class _Reader:
                 end = size
             if hit is None:
                 hit = _MAY_TELL.search(text, at, end)
-            raw, tells, begins = text[at:end], False, False
-            if hit is not None:
-                begins = ("alloc" in raw or "oom-" in raw) and bool(_TRIGGERS.search(raw))
-                tells = begins or (
-                    (bool(self._open) or self._pending is not None or _BANNER in raw)
-                    and _TELLS.search(raw, hit.start() - at) is not None
-                )
+            raw = text[at:end]
+            tells, begins = (False, False) if hit is None else self._weigh(raw, hit.start() - at)
             if tells or self._pending is not None:
                 self._take(raw, number, tells, begins)
-            self._give_up(number)
+            if open_ and (number - open_[0].last > _PATIENCE or len(open_) > _MOST_OPEN):
+                self._give_up(number)
             at, number = end + 1, number + 1
         return number
+
+    def _weigh(self, raw: str, at: int) -> tuple[bool, bool]:
+        """Say whether a line tells anything, and whether it begins a report.
+
+        Args:
+            raw: the line.
+            at: where it has the first thing that may.
+        """
+        may_begin = "alloc" in raw or "oom-" in raw or "Show Mem" in raw
+        if may_begin and _TRIGGERS.search(raw) is not None:
+            return True, True
+        if not self._open and self._pending is None and _BANNER not in raw:
+            return False, False
+        return _TELLS.search(raw, at) is not None, False
 
     def _give_up(self, number: int) -> None:
         """Finish the oldest reports if, by this line, nothing more is to be expected for them."""
@@ -137,7 +149,7 @@ class _Reader:
         text, task, dated = strip_prefix(raw)
         if begins and self.is_idle:
             self._dated = dated
-        for part in _BREAK.split(text) if "\\" in text or "#" in text else (text,):
+        for part in _BREAK.split(text) if self._has_breaks else (text,):
             if self._pending is not None:
                 continues = not dated if self._dated else BEGINS.match(part) is None
                 if continues and not begins:
@@ -177,6 +189,10 @@ class _Reader:
         text = text.lstrip()
         if may_begin and (report := headers.read_header(text, line)) is not None:
             self._begin(_Open(report, task, line))
+            return
+        if may_begin and headers.begins_other(text):
+            # Else its figures would be taken for those of an earlier report that has none.
+            self._open.append(_Open(FailureReport(Kind.PAGE, line), task, line, is_failure=False))
             return
         if text.startswith("Linux version ") and (release := headers.read_banner(text)):
             self._release = release
@@ -229,7 +245,8 @@ class _Reader:
         report = entry.report
         if report.kernel is None:
             report.kernel = self._release
-        self.finished.append(report)
+        if entry.is_failure:
+            self.finished.append(report)
 
 
 def read_reports(stream: BinaryIO) -> Iterator[FailureReport]:

@@ -351,10 +351,25 @@ def test_a_known_problem_is_one_of_its_error(tmp_path: Path) -> None:
     assert (one.known, other.known) == (True, False)
 
 
-def test_a_spawned_worker_tries_calls_and_chains() -> None:
-    report = fi.sweep(lists, capabilities=DISK, isolation="spawn")
+def lists_or_asks() -> None:
+    try:
+        lists()
+    except OSError:
+        os.getpid()
 
-    assert outcomes(report) == ["propagated"]
+
+def test_a_spawned_worker_tries_calls_and_chains() -> None:
+    spec = f"{DISK}|os.getpid:EPERM"
+    report = fi.sweep(lists_or_asks, capabilities=spec, isolation="spawn", order=2)
+    token = report.trials[1].replay
+    again = fi.sweep(lists_or_asks, capabilities=spec, isolation="spawn", replay=token)
+
+    assert outcomes(report) == ["recovered", "propagated"]
+    assert [trial.fault for trial in again.trials] == [report.trials[1].fault]
+
+
+def test_where_nothing_is_marked_nothing_is_tried() -> None:
+    assert sweep(lists, "fail_function").sites == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")

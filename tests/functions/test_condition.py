@@ -78,3 +78,11 @@ def test_a_call_is_late_only_if_it_has_a_limit() -> None:
     assert not holds("timeout", "a child", timeout=None)
     assert holds("timeout", "a child", 5)
     assert not holds("timeout", "a child")
+
+
+def test_a_query_changes_nothing() -> None:
+    assert not holds("changing", "a cursor", " select 1")
+    assert not holds("changing", "a cursor", sql="SELECT 1")
+    assert holds("changing", "a cursor", "INSERT INTO t VALUES (1)")
+    assert holds("changing", "a cursor", "")
+    assert holds("changing", "a cursor")

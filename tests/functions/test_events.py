@@ -146,7 +146,7 @@ def without_c(monkeypatch: pytest.MonkeyPatch) -> None:
     python = hook.PythonHook()
     for module in (watch, events):
         monkeypatch.setattr(module, "hook", python)
-    for module in (acts, chosen, hook):
+    for module in (acts, hook):
         monkeypatch.setattr(module, "HAS_C", False)
 
 

@@ -15,6 +15,7 @@ import calling
 import pytest
 
 import faultinject as fi
+from faultinject.cli import main
 from faultinject.functions import watch
 
 CASES: dict[str, tuple[str, Callable[[], object]]] = {
@@ -148,6 +149,31 @@ def test_a_python_function_gets_fewer_bytes_too() -> None:
             assert [take(None, 9), take(None, 9)] == [4, 9]
     finally:
         del calling.take  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("mode", "target"),
+    [("r", "io.TextIOWrapper.__next__"), ("rb", "io.BufferedReader.__next__")],
+)
+def test_a_loop_over_a_file_fails_at_any_of_its_lines(
+    tmp_path: Path, mode: str, target: str
+) -> None:
+    path = tmp_path / "lines"
+    path.write_text("1\n2\n3\n")
+    read = []
+
+    def loop() -> None:
+        with open(path, mode) as file:
+            for line in file:
+                read.append(int(line))
+
+    with fi.fail_function(target=target, error="OSError(EIO)", nth=3) as armed:
+        with pytest.raises(OSError, match="Input"):
+            loop()
+        loop()
+
+    assert read == [1, 2, 1, 2, 3]
+    assert armed.injections[0].site.line == loop.__code__.co_firstlineno + 2
 
 
 def test_several_errors_come_in_turn() -> None:
@@ -340,6 +366,21 @@ def test_fail_alloc_without_a_spec_fails_no_function() -> None:
         assert "fail_function" not in armed
     with fi.fail_alloc("fail_function:target=calling:plain,returns=0") as armed:
         assert calling.plain() == 0
+
+
+def test_the_command_line_fails_a_call_of_a_script(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    script = tmp_path / "script.py"
+    script.write_text("import os\ntry:\n    os.listdir('/')\nexcept OSError as e:\n    print(e)\n")
+
+    status = main(["run", "--fail-function", "target=os.listdir,error=OSError(EIO)", str(script)])
+
+    said = capfd.readouterr()
+    assert (status, said.out) == (0, "[Errno 5] Input/output error\n")
+    assert "fail_function of os.listdir: OSError(EIO) at " in said.err
 
 
 def test_references_do_not_leak_over_ten_thousand_failures() -> None:

@@ -23,6 +23,8 @@ READ_BACK = [
     ("OSError(ENOSPC)  after", "OSError(ENOSPC) after"),
     ("ENOSPC before", "OSError(ENOSPC)"),
     ("PermissionError(EACCES)", "PermissionError(EACCES)"),
+    ("PermissionError", "PermissionError(EACCES)"),
+    ("socket.error(ENOENT)", "OSError(ENOENT)"),
     ("OSError(ENOSPC, 'full')", "OSError(ENOSPC, 'full')"),
     ("TimeoutError", "TimeoutError"),
     ("TimeoutError()", "TimeoutError"),
@@ -158,6 +160,7 @@ def test_only_a_fault_that_raises_makes_an_error() -> None:
     [
         ("ENOSPCC", r"no such error number: 'ENOSPCC' \(character 1 of 'ENOSPCC'\).*ENOSPC "),
         ("OSErorr(ENOSPC)", r"no such exception: 'OSErorr' \(character 1 .*Perhaps OSError"),
+        ("OSError", r"no number is given.*Write OSError\(EIO\)"),
         ("OSError(ENOSPCC)", r"no such number: 'ENOSPCC' \(character 9 .*Perhaps ENOSPC"),
         (" OSError(1, -ENOSPCC)", r"no such number: 'ENOSPCC' \(character 13 "),
         ("OSError(open('x'))", r"not a literal: \"open\('x'\)\" \(character 9 "),

@@ -58,6 +58,21 @@ DIALECTS: dict[str, Callable[[str], str]] = {
     "RFC 5424": prefixed("<4>1 2011-03-01T12:00:00.1Z web-1 kernel - - - "),
     "journalctl -o short-iso": prefixed("2011-03-01T12:00:00+0100 web-1 kernel: "),
     "journalctl -o short-monotonic": prefixed("[399719.313562] web-1 kernel: "),
+    "journalctl -o short-precise": prefixed("Mar 01 12:00:00.123456 web-1 kernel: "),
+    "journalctl -o short-full": prefixed("Tue 2011-03-01 12:00:00 CET web-1 kernel: "),
+    "journalctl -o short-unix": prefixed("1298977200.123456 web-1 kernel: "),
+    "dmesg --time-format=iso": prefixed("2011-03-01T12:00:00,123456+01:00 "),
+    "dmesg -d": prefixed("[  828.600750 <    0.000003>] "),
+    "dmesg -H": prefixed("[  +0.000003] "),
+    "dmesg -H at a new minute": prefixed("[Mar 1 12:00] "),
+    "dmesg -x with callers": prefixed("kern  :warn  : [  828.600750] [ T5241] "),
+    "busybox": prefixed("Mar  1 12:00:00 web-1 user.warn kernel: [  828.600750] "),
+    "OpenWrt": prefixed("Tue Mar  1 12:00:00 2011 kern.warn kernel: [  828.600750] "),
+    "rsyslog with priorities": prefixed("kern.warning: Mar  1 12:00:00 web-1 kernel: "),
+    "a container's log": prefixed("2011-03-01T12:00:00.123456789Z [  828.600750] "),
+    "Android's kernel": prefixed("<4>[  828.600750] c2   5241 "),
+    "Android's logcat": prefixed("01-01 12:00:00.123     0     0 W         : "),
+    "indented": prefixed("    [  828.600750] "),
     "quoted in a mail": prefixed("> "),
     "quoted twice": prefixed(">> > [  828.600750] "),
     "of Windows": lambda text: text.replace("\n", "\r\n"),
@@ -165,6 +180,23 @@ def test_a_slab_report_between_a_header_and_its_figures_takes_none_of_them() -> 
 
     assert facts(page) == facts(*read(MODERN))
     assert (slab.kind, slab.zones) == (Kind.SLAB, [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "grep: page allocation stalls for 10047ms, order:0, mode:0x14000c0(GFP_KERNEL)",
+        "sysrq: Show Memory",
+        "SysRq : Show Memory",
+    ],
+)
+def test_the_figures_of_something_else_are_nobodys(line: str) -> None:
+    header = MODERN.splitlines()[0]
+    figures = MODERN[MODERN.index("Mem-Info:") :]
+
+    (report,) = read(f"{header}\n{line}\n{figures}")
+
+    assert (report.comm, report.zones) == ("kworker/u32:45", [])
 
 
 def test_the_release_of_the_boot_stands_in_for_one_that_a_report_does_not_name() -> None:

@@ -1,0 +1,50 @@
+"""Calls of functions in pytest: what an option, a SPEC and a replay line say is the same."""
+
+from __future__ import annotations
+
+import pytest
+from campaigns import Campaign
+from projects import run_here
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+SHOP = """
+import os
+
+def tidy(folder):
+    try:
+        return len(os.listdir(folder))
+    except PermissionError:
+        return undefined
+"""
+TESTS = "import shop\n\ndef test_tidy(tmp_path):\n    assert shop.tidy(tmp_path) == 0\n"
+NODE = "test_shop.py::test_tidy"
+
+
+def outcomes(campaign: Campaign) -> list[tuple[str, str]]:
+    return [(trial["fault"], trial["outcome"]) for trial in campaign.tests[NODE]["trials"]]
+
+
+FOUND = [("os.listdir: OSError(EACCES)", "failed"), ("os.listdir: OSError(EMFILE)", "propagated")]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["--fail-function=os.listdir:EACCES", "--fail-function=os.listdir:EMFILE"],
+        ["--fail-alloc-spec=fail_function:target=os.listdir,error=EACCES|EMFILE"],
+        ["--fail-function=permission", "--fail-function=os.listdir:EMFILE"],
+    ],
+    ids=["options", "spec", "profile"],
+)
+def test_a_trial_is_a_call_with_an_error_and_its_line_brings_it_back(
+    pytester: pytest.Pytester, asked: list[str]
+) -> None:
+    pytester.makepyfile(shop=SHOP, test_shop=TESTS)
+
+    campaign = run_here(pytester, *asked)
+    (token, _) = campaign.tokens(NODE)
+    replayed = run_here(pytester, f"--fail-alloc-replay={token}")
+
+    assert outcomes(campaign) == FOUND
+    assert outcomes(replayed) == FOUND[:1]
