@@ -35,7 +35,7 @@ check: $(stamp) ## Lint, formatting, types
 demo: $(stamp) ## Fail every allocation of a driver and a C extension, every call of a store, one at a time
 	$(bin)/python examples/demo.py
 
-sanitize: $(stamp) ## Test the C core under AddressSanitizer, built apart from the one in use
+sanitize: $(stamp) ## Test the C modules under AddressSanitizer, built apart from those in use
 	tests/native/sanitize.sh $(bin)/python -n $(JOBS) --dist=worksteal
 
 build: $(stamp) ## Make the source archive and the wheel under dist/
@@ -45,7 +45,7 @@ clean: ## Remove what the other commands made, except other environments
 	rm -rf $(VENV) build dist out/sanitize-* examples/interner/build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # The stamp is touched last: an installation that was cut short is done again.
-$(stamp): pyproject.toml $(wildcard faultinject/native/*.[ch])
+$(stamp): pyproject.toml $(wildcard faultinject/native/*.[ch] faultinject/functions/*.c)
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \
 		echo "make: faultinject needs Python 3.11 or newer; found: $$("$(or $(PYTHON),python3)" --version 2>&1 | head -n 1)." >&2; \
 		echo "make: Choose one that is installed: make $(or $(MAKECMDGOALS),test) PYTHON=/path/to/python3.11" >&2; \

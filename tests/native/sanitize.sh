@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The C core under AddressSanitizer and UndefinedBehaviorSanitizer: `make sanitize`.
+# The C modules under AddressSanitizer and UndefinedBehaviorSanitizer: `make sanitize`.
 #
 # usage: sanitize.sh PYTHON [pytest's arguments]
 #
-# Builds the core into a copy of the package under out/, never over the one that is in use, and
-# runs its tests there: once over malloc, where the sanitizer sees every block, and once over
+# Builds them into a copy of the package under out/, never over those that are in use, and runs
+# their tests there: once over malloc, where the sanitizer sees every block, and once over
 # Python's own allocator, which has arenas and nests its requests. The second time the sweep of
 # every site is left out: it takes longest, and differs only in blocks that the sanitizer then
 # cannot see. Exit status 0 only if all tests pass and no sanitizer has said anything, in this
@@ -21,14 +21,16 @@ place="out/sanitize-$version"
 rm -rf "$place"
 mkdir -p "$place/tests" "$place/said"
 cp -r pyproject.toml faultinject "$place"
-cp -r tests/native tests/vectors "$place/tests"
-rm -f "$place"/faultinject/native/_hook.*.so
+cp -r tests/native tests/functions tests/vectors "$place/tests"
+rm -f "$place"/faultinject/{native/_hook,functions/_call_hook}.*.so
 
 # -O1 keeps the stacks of a report readable.
-cc -std=c11 -Wall -Wextra -Werror -O1 -g -fno-omit-frame-pointer \
-  -fsanitize=address,undefined -fno-sanitize-recover=undefined \
-  -fPIC -fvisibility=hidden -fno-strict-aliasing -I"$include" -shared \
-  -o "$place/faultinject/native/_hook$suffix" faultinject/native/*.c
+for module in native/_hook functions/_call_hook; do
+  cc -std=c11 -Wall -Wextra -Werror -O1 -g -fno-omit-frame-pointer \
+    -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+    -fPIC -fvisibility=hidden -fno-strict-aliasing -I"$include" -shared \
+    -o "$place/faultinject/$module$suffix" "faultinject/${module%/*}"/*.c
+done
 
 cd "$place"
 # Leaks: the interpreter leaves thousands of blocks to the system when it ends. Signals: what
@@ -46,7 +48,7 @@ run() { # run ALLOCATOR PYTEST_ARGS...
     "$python" -m pytest -q -s -p no:cacheprovider "${@:2}" tests/native 2>&1 |
     tee -a said/terminal || failed=1
 }
-run malloc "$@"
+run malloc tests/functions/test_{events,fail_function,calls_in_sweeps}.py "$@"
 run default --ignore=tests/native/test_native_replay.py "$@"
 # The other sanitizer has no files of its own beside this one; -s lets what it says through.
 grep -q "runtime error:" said/terminal && failed=1
