@@ -45,7 +45,7 @@ clean: ## Remove what the other commands made, except other environments
 	rm -rf $(VENV) build dist out/sanitize-* examples/interner/build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # The stamp is touched last: an installation that was cut short is done again.
-$(stamp): pyproject.toml $(wildcard faultinject/native/*.[ch] faultinject/functions/*.c)
+$(stamp): pyproject.toml $(wildcard faultinject/native/*.[ch] faultinject/functions/*.[ch])
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \
 		echo "make: faultinject needs Python 3.11 or newer; found: $$("$(or $(PYTHON),python3)" --version 2>&1 | head -n 1)." >&2; \
 		echo "make: Choose one that is installed: make $(or $(MAKECMDGOALS),test) PYTHON=/path/to/python3.11" >&2; \

@@ -26,9 +26,9 @@ from results import arguments, show
 
 import faultinject as fi
 
-PAIRS: Final = 40
+PAIRS: Final = 30
 LINES: Final = 300
-RUNS: Final = 5
+RUNS: Final = 3
 
 EVERYTHING: Final = "disk|permission|descriptors|network|process|database|threads"
 DATA: Final = {"name": ["x" * 10, 1.5, {"nested": [None, True, 1234]}] * 20, "text": "y" * 50}

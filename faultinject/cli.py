@@ -296,8 +296,9 @@ def _explain(options: argparse.Namespace) -> int:
             found = list(found)
             write_file(Path(options.svg), as_svg(found))
         if options.json:
-            print(json.dumps(as_json(found), indent=2))
-            return 0
+            document = as_json(found)
+            print(json.dumps(document, indent=2))
+            return 0 if document["reports"] else _NOTHING_FOUND
         count = 0
         if options.test:
             from faultinject.klog.as_test import as_test
@@ -419,4 +420,6 @@ def _list_injectable(modules: Sequence[str]) -> int:
 def _shown(value: object) -> str:
     if value == NO_LIMIT:
         return "no limit"
+    if value == "":
+        return "none"
     return {True: "Y", False: "N"}[value] if isinstance(value, bool) else str(value)

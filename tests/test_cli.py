@@ -187,6 +187,7 @@ def test_explain_takes_another_kernel_and_gives_json() -> None:
     (told,) = json.loads(ran.stdout)["reports"]
     assert (told["rule"], told["consistent"]) == ("modern", False)
     assert faultinject("explain", "--kernel=six", str(LOG)).returncode == 2
+    assert faultinject("explain", "--json", stdin="nothing here\n").returncode == 1
 
 
 def test_explain_draws_the_free_blocks(tmp_path: Path) -> None:

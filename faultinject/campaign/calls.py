@@ -30,7 +30,7 @@ from faultinject.campaign.strike import PlannedFault
 from faultinject.engine.attr import FaultAttr
 from faultinject.engine.log import injections
 from faultinject.functions.capability import choose_by_gates, fail_function
-from faultinject.functions.chosen import Chosen
+from faultinject.functions.chosen import Chosen, codes_that_fail_as_a_whole
 from faultinject.functions.fault import Fault, parse
 from faultinject.functions.watch import Call, Watch
 
@@ -67,7 +67,8 @@ class Calls:
         """
         gates = {*fail_function.gates, "profile"} & knobs.keys()
         arming = fail_function(**{name: knobs[name] for name in gates})
-        code = OwnCalls(code_scope(settings, knobs))
+        known = codes_that_fail_as_a_whole(arming.gates["target"])
+        code = OwnCalls(code_scope(settings, knobs), known)
         chosen = choose_by_gates(arming.gates)  # none at all is no error: nobody may be marked yet
         return cls(chosen, code, settings.identity, settings.most_errors, knobs)
 

@@ -8,6 +8,7 @@ an allocator (``scope.c``), and the rule for capabilities that ask Python
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Final
@@ -26,12 +27,18 @@ class OwnCalls:
     """The code under test, asked of frames.
 
     A call belongs to the nearest frame under test; one that the harness makes on the way
-    there, to nobody.
+    there, to nobody. Nor does one that is made inside a function of somebody else's of which
+    it is known how it fails: that function fails as a whole, or not at all.
+
+    Args:
+        code: the code under test.
+        known: the code of such functions, by its identity.
     """
 
     code: CodeScope
+    known: Mapping[int, CodeType] = field(default_factory=dict, repr=False)
     # By the identity of a code object, which is kept alive: its hash is slow.
-    _known: dict[int, tuple[CodeType, list[Rule]]] = field(default_factory=dict, repr=False)
+    _matching: dict[int, tuple[CodeType, list[Rule]]] = field(default_factory=dict, repr=False)
     _meanings: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +56,8 @@ class OwnCalls:
             if says & (_INCLUDE | _STOP):
                 under_test = None if says & _STOP else frame
                 return under_test if self._is_let_through(inner) else None
+            if id(frame.f_code) in self.known:
+                return None
             frame = frame.f_back
         return None
 
@@ -67,10 +76,10 @@ class OwnCalls:
 
     def _says(self, frame: FrameType) -> int:
         code = frame.f_code
-        known = self._known.get(id(code))
+        known = self._matching.get(id(code))
         if known is None:
             mine = [rule for rule in self.code.rules if _matches(rule, code)]
-            known = self._known[id(code)] = (code, mine)
+            known = self._matching[id(code)] = (code, mine)
         says = 0 if self._meanings & _INCLUDE else _INCLUDE
         added, highest = 0, -1
         for _, meaning, _, _, first, last, rank in known[1]:

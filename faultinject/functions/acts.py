@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 from faultinject.functions.fault import Fault, Kind
 from faultinject.functions.hook import HAS_C, Act
 
-# The numbers of _call_hook.c.
+# The numbers of call_hook.h.
 RAISE: Final = 0
 """The call does not happen; it raises."""
 AFTER: Final = 1

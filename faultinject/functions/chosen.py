@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import CodeType
 from typing import Final
 
 from faultinject.engine.spec import split
 from faultinject.errors import SpecError, UnavailableError
 from faultinject.functions import profiles
-from faultinject.functions.acts import is_doable
+from faultinject.functions.acts import code_of, is_doable
 from faultinject.functions.condition import CONDITIONS
 from faultinject.functions.fault import Fault, When, parse
 from faultinject.functions.injectable import injectables
@@ -62,7 +64,7 @@ def choose(
 
     Args:
         target: patterns with ``|`` between them: a profile's name, ``injectable``, or a
-            callable (`faultinject.functions.target.resolve`), which may have its own fault
+            callable (`faultinject.functions.target.resolve`). Each may have its own fault
             behind a colon: ``os.fsync:OSError(EIO)``.
         error: what those fail with that have no fault of their own; several with ``|``.
         returns: a literal that is returned in place of an error.
@@ -125,6 +127,31 @@ def _merged(one: Chosen, other: Chosen) -> Chosen:
     return Chosen(one.target, tuple(faults.values()), only)
 
 
+@lru_cache(maxsize=8)
+def codes_that_fail_as_a_whole(target: str) -> Mapping[int, CodeType]:
+    """Give the code of functions whose failures a table lists, each by its identity.
+
+    What such a function calls inside is not failed beside it: it is no place of anybody's,
+    and a pipe of ``subprocess.run`` does not break as a file does.
+
+    Args:
+        target: what is to fail; with a profile among it all profiles count, else only
+            what it names.
+    """
+    items = [item.strip() for item in split(target, "|")]
+    if any(item in profiles.names() for item in items):
+        items += [name for name in profiles.names() if name not in items]
+    found: dict[int, CodeType] = {}
+    for item in items:
+        for chosen in choose(item, error="OSError(EIO)"):
+            called = chosen.target.callable
+            for function in (called, getattr(called, "__init__", None)):
+                code = code_of(function)
+                if code is not None:
+                    found[id(code)] = code
+    return found
+
+
 def is_profile(word: str) -> bool:
     """Say whether a word names a profile, or ``injectable``."""
     return word == INJECTABLE or word in profiles.names()
@@ -132,6 +159,9 @@ def is_profile(word: str) -> bool:
 
 def _read(item: str, given: Sequence[Fault], when: When) -> Iterator[Chosen]:
     """Read one pattern."""
+    word, colon, text = item.partition(":")
+    if colon and is_profile(word):
+        item, given = word, (parse(text, when=when),)
     if item == INJECTABLE:
         yield from _marked(given)
     elif item in profiles.names():

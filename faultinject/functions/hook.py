@@ -25,8 +25,8 @@ caller.
 """
 
 
-# A place that calls the same thing so often in a row is switched off; as in _call_hook.c.
-_PATIENCE: Final = 16
+# A place that calls the same thing so often in a row is switched off; as in call_tables.c.
+_PATIENCE: Final = 8
 
 
 class CallHook(Protocol):

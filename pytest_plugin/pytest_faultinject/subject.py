@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from traceback import clear_frames, walk_tb
 from typing import Any
 
 import pytest
@@ -312,10 +313,29 @@ class ItemSubject:
                 if note:
                     excinfo.value.add_note(note)
                 failure = original(excinfo)
+                _let_go(excinfo.value)
             self._text += private.render(failure, markup=self._markup)
         self._failures.clear()
         private.drop_last_exception()
         return self._text
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the frames of an error: other plugins may keep it, and what its test held with it."""
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [error]
+    while chain:
+        each = chain.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        clear_frames(each.__traceback__)
+        for frame, _ in walk_tb(each.__traceback__):
+            # Up to 3.12 a frame that was looked at keeps a copy, which this brings up to date.
+            frame.f_locals  # noqa: B018
+        chain += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            chain += each.exceptions
 
 
 class _QuietHistoric:

@@ -103,6 +103,17 @@ def test_a_call_in_the_standard_library_belongs_to_who_called_that(tmp_path: Pat
     assert report.trials[0].file.endswith("test_calls_in_sweeps.py")
 
 
+def test_what_a_profile_lists_fails_as_a_whole(tmp_path: Path) -> None:
+    def body() -> None:
+        (tmp_path / "text").write_text("x")
+
+    whole = sweep(body, "fail_function:target=disk", max_errors=1)
+    inside = sweep(body, "fail_function:target=io.TextIOWrapper.write:EIO")
+
+    assert faults(whole) == ["pathlib.Path.write_text: OSError(ENOSPC)"]
+    assert faults(inside) == ["io.TextIOWrapper.write: OSError(EIO)"]
+
+
 def test_a_source_narrows_what_fails() -> None:
     assert sweep(lists, DISK, source="shutil").sites == 0
     assert sweep(lists, DISK, omit=[__file__]).sites == 0

@@ -189,6 +189,19 @@ def test_several_errors_come_in_turn() -> None:
     assert met == [OSError, TimeoutError, OSError]
 
 
+def test_a_profile_has_its_own_errors_or_one_that_is_given(tmp_path: Path) -> None:
+    def met(**knobs: object) -> str:
+        with (
+            fi.fail_function(**knobs),  # type: ignore[call-overload]
+            pytest.raises(OSError) as failed,  # noqa: PT011
+        ):
+            os.mkdir(tmp_path / "made")
+        return str(failed.value.strerror)
+
+    assert met(profile="disk") == met(target="disk") == "No space left on device"
+    assert met(target="disk:EIO") == met(target="disk", error="EIO") == "Input/output error"
+
+
 def test_a_method_that_is_inherited_fails_for_the_named_class_alone() -> None:
     with fi.fail_function(target="calling:Heir.method", error="KeyError"):
         assert calling.Thing(1).method() == 1

@@ -122,9 +122,9 @@ def test_a_project_adds_profiles_and_rows(tmp_path: Path) -> None:
     assert rows("shop", root=tmp_path) == (
         Row("book_shop.sell", ("book_shop:Closed", "ENOSPC after"), "opening hours"),
     )
-    assert rows("disk", root=tmp_path)[-1] == Row(
-        "book_shop.sell", ("EIO",), "the cellar", "writing"
-    )
+    *ours, added = rows("disk", root=tmp_path)
+    assert len(ours) > 50
+    assert added == Row("book_shop.sell", ("EIO",), "the cellar", "writing")
 
 
 def test_the_nearest_pyproject_above_counts(

@@ -48,3 +48,44 @@ def test_a_trial_is_a_call_with_an_error_and_its_line_brings_it_back(
 
     assert outcomes(campaign) == FOUND
     assert outcomes(replayed) == FOUND[:1]
+
+
+KEEPER = """
+import pytest
+
+KEPT = []
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    KEPT.append(call.excinfo)
+    return (yield)
+"""
+HOLDER = """
+import os
+
+class Holder:
+    def __init__(self, path):
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self):
+        os.close(self.descriptor)
+
+    def look(self):
+        return os.listdir(".")
+"""
+HOLDS = """
+import holder
+
+def test_look(tmp_path):
+    held = holder.Holder(tmp_path)
+    assert held.look() is not None
+"""
+
+
+def test_what_another_plugin_keeps_alive_is_no_leak_of_the_code(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(KEEPER)
+    pytester.makepyfile(holder=HOLDER, test_holder=HOLDS)
+
+    campaign = run_here(pytester, "--fail-function=os.listdir:EACCES")
+
+    assert campaign.outcomes("test_holder.py::test_look") == ["propagated"]
