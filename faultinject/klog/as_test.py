@@ -65,7 +65,7 @@ def why_no_test(found: Explanation) -> str | None:
     if not report.zones:
         return "the log has no memory figures for this report"
     if found.release is None:
-        return "the log does not name the kernel; give --kernel"
+        return "no line of this report names the kernel; give --kernel"
     if report.order is None or found.flags.gfp is None:
         return "the log does not tell what was asked for"
     return None
@@ -82,7 +82,11 @@ def _test(found: Explanation, name: str) -> str:
         else:
             if nodes:
                 return _runnable(found, name, text, nodes)
-            reason = "by the figures of the log, which are of a later moment, the request passes"
+            reason = (
+                "what the log tells does not decide whether the request is refused"
+                if found.consistent is None
+                else "by the figures of the log, which are of a later moment, the request passes"
+            )
     return (
         f'@pytest.mark.skip(reason="{_plain(reason)}")\n'
         f"def {name}() -> None:\n"

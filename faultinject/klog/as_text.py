@@ -37,8 +37,9 @@ def as_text(found: Explanation, *, verbose: bool = False) -> str:
         found: the explanation.
         verbose: with every step of every check, and the free blocks as bars.
     """
-    lines = [_headline(found), "", *(f"  {line}" for line in _sentences(found)), ""]
-    lines += [f"  {_zone_line(check)}" for check in found.zones]
+    lines = [_headline(found), "", *(f"  {line}" for line in _sentences(found))]
+    if found.zones:
+        lines += ["", *(f"  {_zone_line(check)}" for check in found.zones)]
     if verbose:
         for check in found.zones:
             lines += ["", *(f"  {line}" for line in _details(check))]
@@ -72,7 +73,8 @@ def _sentences(found: Explanation) -> list[str]:
         asked += f" {pages} page{'s in one piece' if pages > 1 else ''} ({size} kB)"
         asked += f" and got nothing; the cause is {_CAUSES[found.cause]}."
     else:
-        asked += " memory and got nothing; the log does not say how many pages in one piece."
+        asked += " memory" if report.size is None else f" {report.size} bytes"
+        asked += " and got nothing; the log does not say how many pages in one piece."
     lines = [asked]
     if found.rule is not None and found.release is not None:
         lines.append(f"{_rule_sentence(found)}")
@@ -91,11 +93,18 @@ def _rule_sentence(found: Explanation) -> str:
     assert found.release is not None
     tried = [check for check in found.zones if check.verdict != "not-allowed"]
     refused = sum(check.verdict == "refused" for check in tried)
-    return (
+    unknown = sum(check.verdict == "unknown" for check in tried)
+    said = (
         f"Linux {found.release.text} uses the {found.rule} rule (modelled as "
-        f"{found.release.model.name}); it refuses {_share(refused, len(tried))} that the "
-        f"request may use{_walk(tried)}."
+        f"{found.release.model.name})"
     )
+    if not tried:
+        return f"{said}."
+    if unknown == len(tried):
+        zones = f"{_share(unknown, unknown)} that the request may use"
+        return f"{said}; whether it refuses {zones}, the log does not tell."
+    said += f"; it refuses {_share(refused, len(tried))} that the request may use{_walk(tried)}"
+    return f"{said}; of {unknown} the log does not tell enough." if unknown else f"{said}."
 
 
 def _walk(tried: list[ZoneCheck]) -> str:

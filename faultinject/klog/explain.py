@@ -24,8 +24,8 @@ from faultinject.mm.mem_info import ZoneState
 
 # A larger request is given up after one round of reclaim.
 COSTLY_ORDER: Final = 3
-# So many more free blocks are tried: each number at first, then coarser.
-_COUNTS: Final = (*range(1, 65), *(1 << power for power in range(7, 21)))
+# So many more free blocks are tried at most.
+_MOST_BLOCKS: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -81,7 +81,9 @@ def explain(report: FailureReport, *, kernel: str | None = None) -> Explanation:
         report, release, flags, None if release is None else release.model.rule, remarks=remarks
     )
     if release is None:
-        remarks.append("the log does not name the kernel, so its rule is not known; give --kernel")
+        remarks.append(
+            "no line of this report names the kernel, so its rule is not known; give --kernel"
+        )
     if flags.unknown:
         remarks.append(f"flags without a known meaning: {', '.join(flags.unknown)}")
     request = _request(found)
@@ -173,8 +175,10 @@ def _compare(found: Explanation, request: Request) -> None:
 
 def _cure(found: Explanation, request: Request) -> None:
     report, rule = found.report, request.model.rule
-    if request.order > MAX_ORDER:
-        found.cures.append(f"ask for order {MAX_ORDER} or less: there are no larger blocks")
+    largest = max(len(zone.blocks or ()) - 1 for zone in report.zones)
+    largest = max(MAX_ORDER, largest)
+    if request.order > largest:
+        found.cures.append(f"ask for order {largest} or less: there are no larger blocks")
         return
     zones = [check.zone for check in _allowed(found)]
     best: tuple[int, str] | None = None
@@ -184,7 +188,7 @@ def _cure(found: Explanation, request: Request) -> None:
             again = check_zone(zone, report.zones, request, rule, extra_blocks=blocks)
             return again.verdict == "passes"
 
-        blocks = _first(_COUNTS, passes)
+        blocks = _fewest(passes)
         if blocks is not None and (best is None or blocks < best[0]):
             best = blocks, zone.zone
     if best is not None:
@@ -202,14 +206,14 @@ def _cure(found: Explanation, request: Request) -> None:
         )
         if other.flags != request.flags and _passes(report, other, rule):
             found.cures.append(f"{name}: such a request may go deeper into the reserve")
-    if request.order > COSTLY_ORDER:
+    if not request.gfp & Gfp.DIRECT_RECLAIM:
+        found.cures.append(
+            "a request that may sleep: it reclaims and compacts memory before it fails"
+        )
+    elif request.order > COSTLY_ORDER:
         found.cures.append(
             f"order {COSTLY_ORDER} or less: a larger request is given up after one round of "
             "reclaim (kvmalloc, or smaller pieces)"
-        )
-    elif not request.gfp & Gfp.DIRECT_RECLAIM:
-        found.cures.append(
-            "a request that may sleep: it reclaims and compacts memory before it fails"
         )
 
 
@@ -232,6 +236,16 @@ def _lower_marks(found: Explanation, request: Request) -> str | None:
         f"vm.min_free_kbytes of {now * percent // 100} instead of about {now}; but that "
         "leaves less for the requests that cannot wait"
     )
+
+
+def _fewest(passes: Callable[[int], bool]) -> int | None:
+    """Give the smallest number of blocks that passes; None if no number does."""
+    most = 1
+    while not passes(most):
+        if most >= _MOST_BLOCKS:
+            return None
+        most *= 4
+    return _first(range(most // 4 + 1, most + 1), passes)
 
 
 def _first(numbers: Sequence[int], passes: Callable[[int], bool]) -> int | None:

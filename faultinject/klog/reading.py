@@ -42,7 +42,8 @@ _TRIGGERS_OF_CHUNKS = tuple(text.encode() for text in (_BANNER, *headers.TRIGGER
 # What a line has that may belong to a report, and what else one has that may begin one; most
 # lines of a log have nothing of it.
 _TELLS = re.compile(f"kB|lowmem_reserve|ainted|em-|cache: |{_BANNER}")
-_MAY_TELL = re.compile(f"{_TELLS.pattern}|alloc|oom-|Show Mem")
+_MAY_BEGIN = ("alloc", "oom-", "Show Mem")
+_MAY_TELL = re.compile("|".join((_TELLS.pattern, *_MAY_BEGIN)))
 
 # How a line break inside a message is written by consoles, rsyslog and journald.
 _BREAK = re.compile(r"\\x0a|#012|\\n(?= [a-z])")
@@ -56,10 +57,12 @@ class _Open:
     task: str
     last: int
     mem_info: MemInfo = field(init=False)
+    is_slab: bool = field(init=False)
     has_mem_info: bool = False
     is_failure: bool = True
 
     def __post_init__(self) -> None:
+        self.is_slab = self.report.kind is Kind.SLAB
         remarks = self.report.remarks
         self.mem_info = MemInfo(self.report.zones, lambda _, text: remarks.append(text))
 
@@ -81,6 +84,7 @@ class _Reader:
         self._open: list[_Open] = []
         self._pending: _Pending | None = None
         self._dated = False
+        self._margin = ""
         self._has_breaks = False
         self._release: str | None = None
 
@@ -97,16 +101,19 @@ class _Reader:
         """
         at, size, open_ = 0, len(text), self._open
         self._has_breaks = "\\" in text or "#012" in text
+        # The next thing in the text that may tell something, and where it is.
+        hit, hit_at = None, -1
         while at <= size:
-            hit = None
+            if hit_at < at:
+                hit = _MAY_TELL.search(text, at)
+                hit_at = size if hit is None else hit.start()
             if self._pending is None:
                 # Most lines say nothing; they are passed over without a look at each.
-                hit = _MAY_TELL.search(text, at)
                 if hit is None:
                     number += text.count("\n", at) + 1
                     self._give_up(number - 1)
                     break
-                start = text.rfind("\n", at, hit.start()) + 1
+                start = text.rfind("\n", at, hit_at) + 1
                 if start > at:
                     number += text.count("\n", at, start)
                     at = start
@@ -114,10 +121,10 @@ class _Reader:
             end = text.find("\n", at)
             if end < 0:
                 end = size
-            if hit is None:
-                hit = _MAY_TELL.search(text, at, end)
             raw = text[at:end]
-            tells, begins = (False, False) if hit is None else self._weigh(raw, hit.start() - at)
+            tells = begins = False
+            if hit is not None and hit_at < end:
+                tells, begins = self._weigh(raw, hit[0])
             if tells or self._pending is not None:
                 self._take(raw, number, tells, begins)
             if open_ and (number - open_[0].last > _PATIENCE or len(open_) > _MOST_OPEN):
@@ -125,19 +132,19 @@ class _Reader:
             at, number = end + 1, number + 1
         return number
 
-    def _weigh(self, raw: str, at: int) -> tuple[bool, bool]:
+    def _weigh(self, raw: str, first: str) -> tuple[bool, bool]:
         """Say whether a line tells anything, and whether it begins a report.
 
         Args:
             raw: the line.
-            at: where it has the first thing that may.
+            first: the first thing in it that may tell something.
         """
         may_begin = "alloc" in raw or "oom-" in raw or "Show Mem" in raw
         if may_begin and _TRIGGERS.search(raw) is not None:
             return True, True
         if not self._open and self._pending is None and _BANNER not in raw:
             return False, False
-        return _TELLS.search(raw, at) is not None, False
+        return first not in _MAY_BEGIN or _TELLS.search(raw) is not None, False
 
     def _give_up(self, number: int) -> None:
         """Finish the oldest reports if, by this line, nothing more is to be expected for them."""
@@ -149,6 +156,11 @@ class _Reader:
         text, task, dated = strip_prefix(raw)
         if begins and self.is_idle:
             self._dated = dated
+        if begins:
+            # What was pasted is indented as a whole; the kernel indents single lines further.
+            self._margin = text[: len(text) - len(text.lstrip())]
+        if self._margin:
+            text = text.removeprefix(self._margin)
         for part in _BREAK.split(text) if self._has_breaks else (text,):
             if self._pending is not None:
                 continues = not dated if self._dated else BEGINS.match(part) is None
@@ -197,9 +209,11 @@ class _Reader:
         if text.startswith("Linux version ") and (release := headers.read_banner(text)):
             self._release = release
             return
-        entry = self._of_task(task)
-        if entry is None:
-            return
+        entry = self._open[-1] if self._open else None
+        if entry is None or entry.is_slab or entry.task != task:
+            entry = self._of_task(task)
+            if entry is None:
+                return
         if entry.mem_info.read(text, line):
             entry.has_mem_info, entry.last = True, line
         elif text[:9] in ("Mem-Info:", "Mem-info:"):
@@ -219,7 +233,7 @@ class _Reader:
             if (
                 not other.has_mem_info
                 and other.task == entry.task
-                and Kind.SLAB not in (other.report.kind, entry.report.kind)
+                and not (other.is_slab or entry.is_slab)
             ):
                 # Its figures were suppressed, or it is printed by another CPU just now.
                 entry.report.remarks.append(
@@ -231,11 +245,7 @@ class _Reader:
     def _of_task(self, task: str, *, slab: bool = False, fresh: bool = False) -> _Open | None:
         """Give the latest open report of a task; of any, where the log does not tell."""
         for entry in reversed(self._open):
-            if (
-                entry.task == task
-                and slab is (entry.report.kind is Kind.SLAB)
-                and not (fresh and entry.has_mem_info)
-            ):
+            if entry.task == task and entry.is_slab is slab and not (fresh and entry.has_mem_info):
                 return entry
         if not slab:
             return None if fresh else self._of_task(task, slab=True)

@@ -109,10 +109,9 @@ def check_zone(
     assumed = product(
         sorted({0 if each is None else each for each in kept}),
         _set_aside(zone, request, rule),
-        _possible_blocks(zone),
+        _possible_blocks(zone, request.order),
     )
     for reserve, set_aside, blocks in assumed:
-        blocks[request.order] += extra_blocks
         found.append(_check(zone, request, rule, reserve, set_aside, blocks, scale, extra_blocks))
     verdicts = {each.verdict for each in found}
     if len(verdicts) == 1 and not (missing and verdicts == {"passes"}):
@@ -143,6 +142,7 @@ def _check(
     if not request.gfp & _MOVABLE:
         free -= zone.figures.get("free_cma", 0) // page_kb
     counts = _by_type(zone, request, rule, blocks)
+    counts[UNMOVABLE][request.order] += extra_blocks
     raw: list[RawStep]
     if request.flags & NO_WATERMARKS:
         # Nothing counts but whether a block is there: the first one, or the last order's none.
@@ -205,9 +205,9 @@ def _set_aside(zone: ZoneState, request: Request, rule: Rule) -> list[int]:
     return [0, most] if most else [0]
 
 
-def _possible_blocks(zone: ZoneState) -> list[list[int]]:
+def _possible_blocks(zone: ZoneState, order: int) -> list[list[int]]:
     """Give the free blocks by order; where some are cut off, the least and most there are."""
-    size = max(ORDERS, len(zone.blocks or ()))
+    size = max(ORDERS, len(zone.blocks or ()), order + 1)
     known = list(zone.blocks or ()) + [0 if zone.blocks else None] * (size - len(zone.blocks or ()))
     least = [count or 0 for count in known]
     if None not in known:

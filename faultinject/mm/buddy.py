@@ -128,7 +128,9 @@ class PageBlocks:
         `pfn` is a multiple of ``1 << order``, and no page of the block is free.
         """
         lists = self.lists[pfn >> PAGEBLOCK_ORDER]
-        lists.buddy.nr_free += 1 << order
+        zone = lists.buddy
+        zone.nr_free += 1 << order
+        zone.freed += 1 << order
         for area, size in lists.merge[order]:
             buddy = pfn ^ size
             if buddy not in area:
@@ -191,9 +193,10 @@ class Buddy:
     Attributes:
         lists: the free blocks of each migrate type.
         nr_free: the number of free pages.
+        freed: how many pages were given back so far.
     """
 
-    __slots__ = ("_by_order", "blocks", "lists", "nr_free", "pages", "start")
+    __slots__ = ("_by_order", "blocks", "freed", "lists", "nr_free", "pages", "start")
 
     def __init__(
         self,
@@ -206,10 +209,16 @@ class Buddy:
         self.start = start
         self.blocks = PageBlocks() if blocks is None else blocks
         self.nr_free = pages
+        self.freed = 0
         self.lists = tuple(FreeLists(self, each) for each in TYPES)
         self._by_order = tuple(zip(*(lists.areas for lists in self.lists), strict=True))
         self.blocks.cover(start, pages, self.lists[kind])
         self._seed(self.lists[kind])
+
+    @property
+    def taken(self) -> int:
+        """How many pages were taken so far; those under pressure, or moved, are among them."""
+        return self.pages - self.nr_free + self.freed
 
     def _seed(self, lists: FreeLists) -> None:
         pfn, end = self.start, self.start + self.pages

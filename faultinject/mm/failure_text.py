@@ -102,6 +102,11 @@ def slab_suppressed(count: int) -> str:
     return f"slab_out_of_memory: {count} callbacks suppressed"
 
 
+def mem_info_suppressed(count: int) -> str:
+    """Own up to what Mem-Info's own limit kept back of reports that were printed."""
+    return f"warn_alloc_show_mem: {count} callbacks suppressed"
+
+
 def comm() -> str:
     """Give the name of the current thread as a kernel would have it."""
     name = threading.current_thread().name[:_COMM_LENGTH]

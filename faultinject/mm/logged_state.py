@@ -18,6 +18,7 @@ from faultinject.mm.log_prefix import strip_prefix
 from faultinject.mm.marks import ZONES, Marks, total
 from faultinject.mm.mem_info import BEGINS, MemInfo, ZoneState
 from faultinject.mm.migrate import PAGEBLOCK_PAGES
+from faultinject.mm.proc_text import checked_text
 from faultinject.mm.ram import PAGE_SIZE
 from faultinject.mm.real_state import RealZone, chosen_node
 
@@ -44,7 +45,7 @@ def read_logged_state(text: str, node: int | None = None) -> list[RealZone]:
     states: list[ZoneState] = []
     reader = MemInfo(states, _refuse)
     begun = 0
-    for number, line in _whole_lines(text):
+    for number, line in _whole_lines(checked_text(text, "Mem-Info")):
         if line[:9].lower() == "mem-info:":
             if begun:
                 raise _wrong("a second Mem-Info", f"the first one is at line {begun}", number)
@@ -87,6 +88,8 @@ def _real_zone(state: ZoneState, seen: frozenset[str]) -> RealZone:
     marks = Marks(figures["min"] - boost, figures["low"] - boost, figures["high"] - boost)
     if min(marks) < 0:
         raise _wrong("a boost above the mark", _name(state), state.line)
+    if list(marks) != sorted(marks):
+        raise _wrong("the marks min, low, high are out of order", _name(state), state.line)
     blocks = _ordinary(state)
     atomic = _atomic(state, blocks)
     aside = max(_pages(state, "reserved_highatomic") or 0, 2 * total(atomic))

@@ -61,9 +61,10 @@ def _why(zones: Zones, plan: Plan, order: int, gfp: int) -> str:
 def _cures(zones: Zones, plan: Plan, order: int, gfp: int) -> list[str]:
     cures = []
     if order > COSTLY_ORDER:
-        cures.append(
-            f"ask for {1 << COSTLY_ORDER} pages or less, or for memory in pieces (kvmalloc)"
-        )
+        largest = max((_largest(zone) for zone in plan.zones), default=0)
+        most = 1 << min(max(largest, 0), COSTLY_ORDER)
+        fewer = f"{most} pages or less" if most > 1 else "single pages"
+        cures.append(f"ask for {fewer}, or for memory in pieces (kvmalloc)")
     elif order:
         cures.append("ask for single pages")
     atomic = gfp & ~int(RECLAIM | Gfp.IO | Gfp.FS) | int(Gfp.ATOMIC)

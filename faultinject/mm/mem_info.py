@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import lshift
 from typing import Final
 
@@ -136,10 +137,9 @@ class MemInfo:
         if zone is None:
             self._remark(line, f"line {line}: a lowmem_reserve follows no zone, and is left out")
             return
-        if _PAGES.fullmatch(text) is None:
+        zone.reserve = _reserve(text)
+        if zone.reserve is None:
             self._say(zone, "has a lowmem_reserve that cannot be read", line)
-            return
-        zone.reserve = tuple(map(int, text.split()))
 
     def _read_blocks(self, zone: ZoneState, text: str, line: int) -> None:
         if zone.blocks is not None:
@@ -185,3 +185,8 @@ class MemInfo:
 
     def _say(self, zone: ZoneState, text: str, line: int) -> None:
         self._remark(line, f"node {zone.node} zone {zone.zone} {text}")
+
+
+@lru_cache(maxsize=64)  # all reports of a machine have the same ones
+def _reserve(text: str) -> tuple[int, ...] | None:
+    return None if _PAGES.fullmatch(text) is None else tuple(map(int, text.split()))

@@ -28,7 +28,16 @@ from typing import TYPE_CHECKING, Final
 from faultinject.capabilities.fail_page_alloc import fail_page_alloc
 from faultinject.engine import task
 from faultinject.errors import SpecError
-from faultinject.gfp import COMP, HIGHMEM, UNKNOWN, ZERO, Gfp, plain_gfp
+from faultinject.gfp import (
+    COMP,
+    DIRECT_RECLAIM,
+    HIGHMEM,
+    NOFAIL,
+    UNKNOWN,
+    ZERO,
+    Gfp,
+    plain_gfp,
+)
 from faultinject.mm.buddy import MAX_ORDER, ORDERS
 from faultinject.mm.ledger import NOWHERE, trace_of
 from faultinject.mm.movable import HeldPages, MovablePage
@@ -37,7 +46,7 @@ from faultinject.mm.pointer import Pointer
 from faultinject.mm.ram import PAGE_SHIFT, PAGE_SIZE, POISON_INUSE, Ram
 from faultinject.mm.slow_path import SlowPath
 from faultinject.mm.span import Home
-from faultinject.mm.warn import Reports, too_large
+from faultinject.mm.warn import Reports, nofail_failed, too_large
 from faultinject.mm.zones import PLAN_BITS, Plan, Zones, contradiction
 
 if TYPE_CHECKING:
@@ -192,6 +201,8 @@ class PageAllocator:
         if pfn is None and not bonus:
             # Where nothing was tried, there is nothing to tell.
             told = attempt if attempt.stages else None
+            if gfp & NOFAIL and not gfp & DIRECT_RECLAIM and self.slow_path.warns_of_nofail:
+                nofail_failed(order, gfp, frame)
             self.reports.page_allocation_failure(order, gfp, frame, cache, told)
         return pfn
 

@@ -48,7 +48,9 @@ class ProcZone(NamedTuple):
         present: pages that exist.
         protection: what is kept from requests that may use each higher zone.
         boost: by how much the marks are raised just now; 0 where the text has none.
-        managed: pages that the allocator has; `present` where the text has none.
+        managed: pages that the allocator has. Where the text has none, they may be all that
+            are `spanned`: older kernels took pages of their own off `present`, and did not
+            have to take them from that zone.
         spanned: pages with holes counted; `present` where the text has none.
         free_cma: free pages of contiguous areas.
         start_pfn: the number of its first page frame; None where the text has none.
@@ -76,7 +78,7 @@ def parse_buddyinfo(text: str) -> dict[Place, tuple[int, ...]]:
     """
     found: dict[Place, tuple[int, ...]] = {}
     orders = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(checked_text(text, "buddyinfo").splitlines(), 1):
         if not line.strip():
             continue
         where = f"buddyinfo line {number}"
@@ -114,7 +116,7 @@ def parse_zoneinfo(text: str) -> tuple[ProcZone, ...]:
     fields: dict[str, int] = {}
     protection: tuple[int, ...] | None = None
 
-    for number, line in enumerate([*text.splitlines(), None], 1):
+    for number, line in enumerate([*checked_text(text, "zoneinfo").splitlines(), None], 1):
         if line is not None and not line.startswith("Node "):
             if begun is None and line.strip():
                 raise _wrong("a line before the first zone", line, f"zoneinfo line {number}")
@@ -139,6 +141,17 @@ def parse_zoneinfo(text: str) -> tuple[ProcZone, ...]:
     return tuple(zones)
 
 
+def checked_text(text: str, what: str) -> str:
+    """Return a text; refuse what is none, as bytes are.
+
+    Raises:
+        SpecError: it is no str.
+    """
+    if not isinstance(text, str):
+        raise SpecError(f"{what} is not a text", value=text, cure="Pass a str")
+    return text
+
+
 def _finished(
     begun: tuple[Place, int], fields: dict[str, int], protection: tuple[int, ...] | None
 ) -> ProcZone:
@@ -153,18 +166,26 @@ def _finished(
             f"Node {place[0]}, zone {place[1]}",
             f"zoneinfo line {number}",
         )
+    least, low, high = marks = [fields.get(name, 0) for name in ("min", "low", "high")]
+    if marks != sorted(marks):
+        raise _wrong(
+            "the marks min, low, high of a zone are out of order",
+            ", ".join(map(str, marks)),
+            f"zoneinfo line {number}",
+        )
     present = fields.get("present", 0)
+    spanned = fields.get("spanned", present)
     return ProcZone(
         place,
         fields.get("free", 0),
-        fields.get("min", 0),
-        fields.get("low", 0),
-        fields.get("high", 0),
+        least,
+        low,
+        high,
         present,
         protection or (),
         fields.get("boost", 0),
-        fields.get("managed", present),
-        fields.get("spanned", present),
+        fields.get("managed", max(present, spanned) if present else 0),
+        spanned,
         fields.get("free_cma", 0),
         fields.get("start_pfn"),
     )

@@ -21,7 +21,7 @@ from faultinject.mm.marks import DMA, DMA32, NORMAL, ZONES, Marks, in_kb
 from faultinject.mm.migrate import HIGHATOMIC, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES
 from faultinject.mm.page_alloc import PageAllocator
 from faultinject.mm.pressure import Pressure, fragment
-from faultinject.mm.proc_text import ProcZone, parse_buddyinfo, parse_zoneinfo
+from faultinject.mm.proc_text import Place, ProcZone, parse_buddyinfo, parse_zoneinfo
 from faultinject.mm.ram import PAGE_SHIFT
 from faultinject.mm.zone import Zone
 
@@ -71,6 +71,7 @@ def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[R
     node = chosen_node([place[0] for place in blocks], node)
     own = [zone for zone in zones if zone.place[0] == node]
     names = _configured(own)
+    _verify_all_are_told(blocks, own, node)
     found = []
     for zone in own:
         name, counts = zone.place[1], blocks.get(zone.place)
@@ -110,6 +111,18 @@ def read_state(buddyinfo: str, zoneinfo: str, node: int | None = None) -> list[R
         uncounted = free - (zone.free - min(zone.free_cma, zone.free))
         found.append(RealZone(name, pages, marks, zone.boost, reserve, counts, uncounted=uncounted))
     return found
+
+
+def _verify_all_are_told(blocks: Iterable[Place], told: Sequence[ProcZone], node: int) -> None:
+    places = {zone.place for zone in told}
+    missing = [name for at, name in blocks if at == node and (at, name) not in places]
+    if missing:
+        raise SpecError(
+            "a zone of buddyinfo that zoneinfo does not have",
+            value=missing[0],
+            where=f"node {node}, zone {missing[0]}",
+            cure="Pass both texts, whole, of one machine",
+        )
 
 
 def chosen_node(present: Iterable[int], node: int | None) -> int:

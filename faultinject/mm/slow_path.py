@@ -94,6 +94,11 @@ class SlowPath:
             pfn = self.zones.take(plan, order, flags)
         return pfn
 
+    @property
+    def warns_of_nofail(self) -> bool:
+        """Whether the kernel warns of ``__GFP_NOFAIL`` where it cannot insist."""
+        return self.rules is not None and self.rules.modern
+
     def wake(self, plan: Plan, order: int, gfp: int) -> bool:
         """Wake kswapd for a request; the caller holds the lock. False if it sleeps on."""
         return self._marked and self.reclaim.wake(order, gfp, plan)

@@ -24,6 +24,10 @@ from faultinject.mm.zones import Zones
 
 _MODERN: Final = (4, 9)
 _BOOST_SINCE: Final = (5, 10)
+_CMA_SINCE: Final = (5, 12)
+#: From then on it is counted by node.
+_SCANNED_UNTIL: Final = (4, 8)
+_SCANNED_BY_KIND_UNTIL: Final = (2, 6, 28)
 _MANAGED_SINCE: Final = (3, 9)
 
 #: Of meminfo, what the model has none of; programs look for it.
@@ -85,7 +89,12 @@ def _figures(
     # Before there was a figure for the boost the marks had none.
     boosts = {"boost": boost} if release >= _BOOST_SINCE else {}
     managed = {"managed": pages} if release >= _MANAGED_SINCE else {}
-    figures = {**boosts, **marks, "spanned": pages, "present": pages, **managed}
+    cma = {"cma": 0} if release >= _CMA_SINCE else {}
+    scanned = {}
+    if release < _SCANNED_UNTIL:
+        scanned = {"scanned": "0 (a: 0 i: 0)" if release < _SCANNED_BY_KIND_UNTIL else "0"}
+    sizes = {"spanned": pages, "present": pages, **managed, **cma}
+    figures = {**boosts, **marks, **scanned, **sizes}
     return [
         f"  pages free     {free}",
         *(f"        {name:<8} {figure}" for name, figure in figures.items()),
@@ -156,10 +165,14 @@ def vmstat(pages: PageAllocator, caches: Sequence[SlabCache], events: Mapping[st
     with pages.ram.lock:
         zones = pages.zones.populated
         slabs = list(slab_pages(zones, caches).values())
+        taken = dict.fromkeys(pages.zones.machine.zones, 0)
+        taken.update((zone.name, zone.buddy.taken) for zone in zones)
         figures = {
             "nr_free_pages": sum(zone.free for zone in zones),
             "nr_slab_reclaimable": sum(both[0] for both in slabs),
             "nr_slab_unreclaimable": sum(both[1] for both in slabs),
+            **{f"pgalloc_{name.lower()}": count for name, count in taken.items()},
+            "pgfree": sum(zone.buddy.freed for zone in zones),
             **events,
             # No kernel counts these.
             "alloc_failed": pages.reports.failures.total,

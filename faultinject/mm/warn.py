@@ -1,7 +1,7 @@
 """What the model memory reports of failures, and how often.
 
 Lives here: `Reports`, which counts every failure and logs as many as the kernel would; the
-size that is too large, the flags that had to be fixed. Not here: the words
+size that is too large, the flags that had to be fixed or came to nothing. Not here: the words
 (`faultinject.mm.failure_text`, `faultinject.mm.show_mem`, `faultinject.mm.meaning`) and the
 message of an injected failure (`faultinject.engine.message`). An injected NULL never
 comes with one of these, so the log tells the two apart.
@@ -25,6 +25,7 @@ from faultinject.mm.buddy import MAX_ORDER
 from faultinject.mm.failure_text import (
     SLUB_LIMITED_SINCE,
     dump_stack,
+    mem_info_suppressed,
     page_failure,
     slab_failure,
     slab_suppressed,
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 # how many reports it allows.
 _WINDOWS: Final = (((6, 1), 10_000, 1), ((2, 6, 26), 5_000, 10))
 _SLUB_WINDOW: Final = (5_000, 10)
+# For some time Mem-Info had a limit of its own: one a second.
+_MEM_INFO_WINDOW: Final = (1_000, 1)
+_MEM_INFO_LIMITED: Final = ((4, 11), (5, 0))
 # Before, a report cost five seconds, and as much as ten of them was saved up.
 _BUCKET_SECONDS: Final = 5
 _BUCKET_BURST: Final = 10
@@ -100,7 +104,15 @@ class Reports:
         failures: how often, by call site.
     """
 
-    __slots__ = ("_limit", "_ram", "_release", "_slub_limit", "_zones", "failures")
+    __slots__ = (
+        "_limit",
+        "_mem_info_limit",
+        "_ram",
+        "_release",
+        "_slub_limit",
+        "_zones",
+        "failures",
+    )
 
     def __init__(self, ram: Ram, zones: Zones, clock: Callable[[], float]) -> None:
         self._ram = ram
@@ -108,6 +120,9 @@ class Reports:
         self._release = release_of(zones.machine.version)
         self._limit = _limit(self._release, clock)
         self._slub_limit = _Window(clock, *_SLUB_WINDOW)
+        since, until = _MEM_INFO_LIMITED
+        limited = since <= self._release < until
+        self._mem_info_limit = _Window(clock, *_MEM_INFO_WINDOW) if limited else None
         self.failures = Failures()
 
     def page_allocation_failure(
@@ -159,8 +174,15 @@ class Reports:
             *(f"faultinject: {line}" for line in tried),
             *page_failure(order, gfp, self._release),
             *dump_stack(frame, self._release, machine.version.name),
-            *mem_info(self._zones, self._ram.memory.caches()),
+            *self._mem_info(),
         ]
+
+    def _mem_info(self) -> list[str]:
+        allowed, missed = True, 0
+        if self._mem_info_limit is not None:
+            allowed, missed = self._mem_info_limit.allow()
+        told = [mem_info_suppressed(missed)] if missed else []
+        return [*told, *mem_info(self._zones, self._ram.memory.caches())] if allowed else told
 
     def _slab_report(self, gfp: int, cache: SlabCache) -> list[list[str]]:
         allowed, missed = True, 0
@@ -194,6 +216,19 @@ def too_large(order: int, gfp: int, frame: FrameType | None) -> None:
         _log(
             f"WARNING: page allocation of order:{order} is above the largest order {MAX_ORDER}, "
             f"mode:{gfp:#x}({format_gfp(gfp)})",
+            frame,
+        )
+
+
+def nofail_failed(order: int, gfp: int, frame: FrameType | None) -> None:
+    """Log that ``__GFP_NOFAIL`` came to nothing, because the request must not sleep.
+
+    The kernel does it once per boot; here each such request is logged, as in `too_large`.
+    """
+    if not gfp & NOWARN:
+        _log(
+            "WARNING: __GFP_NOFAIL without __GFP_DIRECT_RECLAIM can fail, and has: "
+            f"order:{order}, mode:{gfp:#x}({format_gfp(gfp)})",
             frame,
         )
 

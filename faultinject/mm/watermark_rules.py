@@ -20,7 +20,6 @@ from faultinject.mm.alloc_flags import (
     WMARK_MASK,
     WMARK_MIN,
 )
-from faultinject.mm.buddy import ORDERS
 from faultinject.mm.kernel_version import KernelVersion, Rule
 from faultinject.mm.migrate import HIGHATOMIC as HIGHATOMIC_TYPE
 
@@ -91,7 +90,7 @@ def _direct(
     free: int, counts: Sequence[Counts], order: int, mark: int, flags: int, reserve: int
 ) -> list[RawStep]:
     if order:
-        free = sum(each[o] << o for each in counts for o in range(order, ORDERS))
+        free = sum(each[o] << o for each in counts for o in range(order, len(each)))
     free -= 1 << order
     # Whole pages are compared, so that rounding down changes no answer.
     least = _cut(mark, flags) >> order
@@ -114,7 +113,7 @@ def _modern(
         return found
     reserved = OOM | HIGHATOMIC if version.harder == "reserve" else OOM | HIGHATOMIC | NON_BLOCK
     usable = counts if flags & reserved else counts[:HIGHATOMIC_TYPE]
-    for larger in range(order, ORDERS):
+    for larger in range(order, len(counts[0])):
         pages = sum(each[larger] for each in usable) << larger
         found.append((larger, pages, 0, pages > 0))
         if pages:

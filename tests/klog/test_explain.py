@@ -58,6 +58,47 @@ def test_the_smallest_change_is_the_smallest() -> None:
     assert verdict_with_min((lower + 80) / 7088) == "refused"
 
 
+def test_the_smallest_number_of_blocks_is_found_however_large() -> None:
+    short = OLD.replace("free:12560kB", "free:4kB").replace("free:3464kB", "free:0kB")
+
+    found = explained(short.replace("order:4", "order:0"))
+
+    # 1 page is free, and more than 1769 must be.
+    assert found.cures[0] == "1769 more free blocks of order 0 (7076 kB) in zone DMA32"
+
+
+def test_a_block_more_is_one_that_the_request_may_have() -> None:
+    found = explained(MODERN.replace("0*64kB", "1*64kB (C)").replace("= 77452kB", "= 77516kB"))
+
+    assert found.cures[0] == "1 more free block of order 4 (64 kB) in zone DMA32"
+
+
+@pytest.mark.parametrize("order", [11, 99])
+@pytest.mark.parametrize("kernel", ["2.6.32", "6.6"])
+def test_an_order_that_no_zone_has_is_refused(order: int, kernel: str) -> None:
+    found = explained(OLD.replace("order:4", f"order:{order}"), kernel)
+
+    assert {check.verdict for check in found.zones} == {"refused"}
+    assert found.consistent
+    assert found.cures == ["ask for order 10 or less: there are no larger blocks"]
+
+
+def test_blocks_of_more_orders_than_usual_count() -> None:
+    larger = OLD.replace("0*4096kB = 12560kB", "0*4096kB 1*8192kB = 20752kB")
+    larger = larger.replace("free:12560kB", "free:20752kB").replace("order:4", "order:11")
+
+    found = explained(larger, "6.6")
+
+    assert found.zones[1].verdict == "passes"
+
+
+def test_a_request_that_cannot_wait_is_not_told_of_reclaim() -> None:
+    found = explained(OLD.replace("0xc0d0", "0x20"))
+
+    assert found.cures[-1].startswith("a request that may sleep")
+    assert not any("reclaim (kvmalloc" in cure for cure in found.cures)
+
+
 def verdict_with_min(scale: float) -> str:
     text = OLD.replace("min:7076kB", f"min:{int(1769 * scale) * 4}kB")
     return explained(text).zones[1].verdict
@@ -291,6 +332,23 @@ def test_the_text_is_three_sentences_and_then_the_steps() -> None:
     assert "765 (3060 kB)" not in short
     assert "above order 0 765 (3060 kB) 884 (3536 kB) FAILS" in " ".join(long.split())
     assert "order  0     2360 x     4 kB  " + "█" * 30 in long
+
+
+@pytest.mark.parametrize(
+    ("log", "sentence"),
+    [
+        (SLUB, "uses the modern rule (modelled as 6.6).\n"),
+        (OLD.replace("order:4", "order:x"), "whether it refuses both zones that the request may"),
+    ],
+)
+def test_the_text_does_not_say_that_a_zone_refuses_where_that_is_not_known(
+    log: str, sentence: str
+) -> None:
+    text = as_text(explained(log, "6.6"))
+
+    assert sentence in text
+    assert "it refuses no zone" not in text
+    assert "\n\n\n" not in text
 
 
 _BESIDE = Path(__file__).parents[3] / "shared" / "data" / "dmesg"

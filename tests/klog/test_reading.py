@@ -73,6 +73,8 @@ DIALECTS: dict[str, Callable[[str], str]] = {
     "Android's kernel": prefixed("<4>[  828.600750] c2   5241 "),
     "Android's logcat": prefixed("01-01 12:00:00.123     0     0 W         : "),
     "indented": prefixed("    [  828.600750] "),
+    "indented, and nothing else": prefixed("    "),
+    "indented by a tab": prefixed("\t"),
     "quoted in a mail": prefixed("> "),
     "quoted twice": prefixed(">> > [  828.600750] "),
     "of Windows": lambda text: text.replace("\n", "\r\n"),

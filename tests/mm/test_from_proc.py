@@ -86,6 +86,17 @@ def test_the_counter_of_free_pages_is_the_one_of_zoneinfo_without_contiguous_are
     assert (zone.free, zone.uncounted, sum(zone.blocks())) == (3040, 100, 2476)
 
 
+def test_more_pages_may_be_free_than_an_old_kernel_said_were_present() -> None:
+    """It took the pages that describe pages off each zone, wherever they really were."""
+    told = ZONEINFO.replace("present  3840", "present  3776")
+
+    assert fi.Memory.from_proc(BUDDYINFO, told, kernel="2.6.32").zones["DMA"].free == 3840
+    with pytest.raises(SpecError, match=r"more free pages .* zone DMA: 3776 pages"):
+        fi.Memory.from_proc(
+            BUDDYINFO, told.replace("present  3776", "present  3776\n        managed  3776")
+        )
+
+
 def test_of_several_nodes_one_is_named() -> None:
     both = [text + text.replace("Node 0", "Node 1") for text in (BUDDYINFO, ZONEINFO)]
 
@@ -100,6 +111,7 @@ def test_of_several_nodes_one_is_named() -> None:
     ("buddyinfo", "zoneinfo", "said"),
     [
         (BUDDYINFO.splitlines()[0], ZONEINFO, "does not have"),
+        (BUDDYINFO, ZONEINFO[: ZONEINFO.rindex("Node")], "zoneinfo does not have: 'DMA32'"),
         (BUDDYINFO.replace("2360", "9999999"), ZONEINFO, "more free pages"),
         (BUDDYINFO, ZONEINFO.replace("(0, 0, 0, 0)", "(0, 0, 0)"), "a protection of 4 zones"),
         (BUDDYINFO, ZONEINFO.replace("8052, 8052", "8052, 8052, 1, 1"), "a protection of 6 zones"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -173,10 +174,12 @@ def test_of_several_nodes_one_is_named() -> None:
             "a boost above the mark",
             13,
         ),
+        (OLD.replace("min:7076kB", "min:9076kB"), "min, low, high are out of order", 13),
+        (OLD.encode(), "Mem-Info is not a text", None),
     ],
 )
 def test_a_text_that_is_cut_or_inconsistent_is_refused_with_line_and_field(
-    text: str, said: str, line: int | None
+    text: Any, said: str, line: int | None
 ) -> None:
     with pytest.raises(SpecError) as caught:
         fi.Memory.from_show_mem(text)
@@ -276,12 +279,15 @@ def test_a_counter_that_lags_behind_the_free_blocks_does_so_here() -> None:
     memory.check()
 
 
+@pytest.mark.parametrize("kind", [0, fi.Gfp.MOVABLE])
 @pytest.mark.parametrize(("free_kb", "passes"), [(7080, True), (7076, False)])
-def test_the_counter_is_what_the_marks_are_compared_with(free_kb: int, passes: bool) -> None:
+def test_the_counter_is_what_the_marks_are_compared_with(
+    free_kb: int, passes: bool, kind: int
+) -> None:
     lagging = OLD.replace("DMA32 free:12560kB", f"DMA32 free:{free_kb}kB")
     memory = fi.Memory.from_show_mem(lagging, kernel="2.6.32")
 
-    assert (memory.alloc_pages(fi.GFP_KERNEL | LIGHT) is not None) == passes
+    assert (memory.alloc_pages(fi.GFP_KERNEL | LIGHT | kind) is not None) == passes
 
 
 def test_pages_of_contiguous_areas_are_left_out() -> None:

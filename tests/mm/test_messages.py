@@ -201,6 +201,25 @@ def test_reports_are_limited_as_in_the_version(
     assert "page allocation failure" in caplog.messages[burst + 1]
 
 
+@pytest.mark.parametrize(
+    ("kernel", "shown"), [("4.9", [1, 1, 1, 1]), ("4.19", [1, 0, 0, 1]), ("6.6", [1])]
+)
+def test_mem_info_has_a_limit_of_its_own_in_4_19(
+    kernel: str, shown: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    memory = fi.Memory("1M", kernel=kernel, clock=lambda: now)
+
+    memory.alloc_pages(fi.GFP_ATOMIC, 10)
+    for later in (0.1, 0.2, 1.1):
+        now = later
+        memory.alloc_pages(fi.GFP_ATOMIC, 10)
+
+    assert [text.count("Mem-Info:") for text in caplog.messages] == shown
+    kept_back = "warn_alloc_show_mem: 2 callbacks suppressed"
+    assert (kept_back in caplog.messages[-1]) == (kernel == "4.19")
+
+
 def test_the_shared_bucket_of_old_kernels_owns_up_to_what_it_kept_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -297,7 +316,7 @@ def test_that_there_is_no_dma_memory_at_all_is_no_news_since_6_1(
     ("prepare", "gfp", "order", "said"),
     [
         ("fragment", fi.GFP_KERNEL, 4, "in blocks of 16 kB and less: fragmentation"),
-        ("fragment", fi.GFP_KERNEL, 4, "ask for 8 pages or less"),
+        ("fragment", fi.GFP_KERNEL, 4, "ask for 4 pages or less, or for memory in pieces"),
         ("fragment", fi.GFP_KERNEL, 3, "ask for single pages"),
         ("consume", fi.GFP_KERNEL, 0, "are kept for requests with more rights: a shortage"),
         ("consume", fi.GFP_KERNEL, 0, "GFP_ATOMIC, which goes deeper into the reserve"),
@@ -319,6 +338,22 @@ def test_the_first_line_says_what_it_means_and_what_to_try(
     first = caplog.messages[0].splitlines()[0]
     assert first.startswith("faultinject: memory is exhausted, no fault was injected: ")
     assert said in first
+
+
+@pytest.mark.parametrize("kernel", ["2.6.24", "4.9", "6.6"])
+def test_nofail_that_must_not_sleep_is_warned_of_since_4_9(
+    kernel: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = fi.Memory("64M", kernel=kernel)
+    memory.consume(leave=0)
+
+    assert memory.alloc_page(fi.GFP_ATOMIC | fi.Gfp.NOFAIL | fi.Gfp.NOWARN) is None
+    assert caplog.messages == []
+    assert memory.alloc_page(fi.GFP_ATOMIC | fi.Gfp.NOFAIL) is None
+
+    warned = [text for text in caplog.messages if text.startswith("WARNING: __GFP_NOFAIL")]
+    assert len(warned) == (kernel != "2.6.24")
+    assert len(caplog.messages) == 1 + len(warned)
 
 
 def test_failures_are_counted_by_call_site_also_the_silent_ones() -> None:

@@ -57,6 +57,7 @@ Node 0, zone   Normal
         spanned  16384
         present  16384
         managed  16384
+        cma      0
         protection: (0, 0)
       nr_free_pages 16384
   pagesets
@@ -70,9 +71,20 @@ Node 0, zone  Movable
         spanned  0
         present  0
         managed  0
+        cma      0
         protection: (0, 0)
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "line"), [("2.6.24", "scanned  0 (a: 0 i: 0)"), ("3.14", "scanned  0"), ("4.9", "")]
+)
+def test_zoneinfo_of_old_kernels_tells_what_was_scanned(kernel: str, line: str) -> None:
+    lines = fi.Memory("64M", kernel=kernel).zoneinfo().splitlines()
+    between = lines[lines.index("        high     384") + 1]
+
+    assert between.strip() == (line or "spanned  16384")
 
 
 def test_slabinfo_counts_objects_and_slabs() -> None:
@@ -113,6 +125,25 @@ def test_vmstat_is_a_name_and_a_number_a_line() -> None:
 
     assert (told["nr_free_pages"], told["nr_slab_unreclaimable"]) == ("15", "1")
     assert told["alloc_failed"] == "0"
+
+
+@pytest.mark.parametrize("kernel", ["2.6.24", "6.6"])
+def test_vmstat_counts_the_pages_that_were_taken_and_given_back(kernel: str) -> None:
+    memory = fi.Memory(zones={"DMA": "16M", "Normal": "48M"}, kernel=kernel)
+    memory.alloc_pages(fi.GFP_KERNEL | fi.GFP_DMA, 3)
+    for _ in range(2):
+        memory.free_pages(memory.alloc_pages(fi.GFP_KERNEL, 2), 2)
+    with memory.consume("1M"):
+        pass
+
+    told = dict(line.split() for line in memory.vmstat().splitlines())
+
+    assert (told["pgalloc_dma"], told["pgalloc_normal"], told["pgalloc_movable"]) == (
+        "8",
+        str(8 + 256),
+        "0",
+    )
+    assert told["pgfree"] == str(8 + 256)
 
 
 def test_buddyinfo_and_zoneinfo_tell_the_same_free_pages() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,8 @@ def test_a_zone_of_today_is_read_whole() -> None:
 def test_an_old_kernel_tells_less() -> None:
     dma32 = parse_zoneinfo(ZONEINFO)[1]
 
-    assert (dma32.min, dma32.managed, dma32.boost, dma32.start_pfn) == (1769, 782336, 0, None)
+    assert (dma32.min, dma32.present, dma32.boost, dma32.start_pfn) == (1769, 782336, 0, None)
+    assert dma32.managed == dma32.spanned == 1044480  # what it may have at most
 
 
 def test_zones_without_pages_are_told_too() -> None:
@@ -119,10 +121,17 @@ def test_zones_without_pages_are_told_too() -> None:
         (parse_zoneinfo, ZONEINFO.replace("(0, 0, 21071)", "(0, 0, 21"), "without protection"),
         (parse_zoneinfo, ZONEINFO.replace("(0, 0, 21071)", "(0, x, 21)"), "line 32"),
         (parse_zoneinfo, ZONEINFO + "Node 0, zone DMA\n", "was there before"),
+        (
+            parse_zoneinfo,
+            ZONEINFO.replace("min      1769", "min      9999"),
+            "out of order: .9999, 2211, 2653. .zoneinfo line 24",
+        ),
+        (parse_buddyinfo, BUDDYINFO.encode(), "buddyinfo is not a text"),
+        (parse_zoneinfo, None, "zoneinfo is not a text"),
     ],
 )
 def test_a_text_that_is_wrong_is_refused_with_its_place(
-    read: Callable[[str], object], text: str, said: str
+    read: Callable[[Any], object], text: Any, said: str
 ) -> None:
     with pytest.raises(SpecError, match=said):
         read(text)
