@@ -13,7 +13,12 @@ import time
 from collections.abc import Set as AbstractSet
 
 # The code under test asks nothing of the threads of these.
-_HARNESS = frozenset({"execnet", "xdist", "pytest_timeout", "faultinject", "pytest_faultinject"})
+_HARNESS = frozenset(
+    {
+        *("execnet", "xdist", "pytest_timeout", "pytest_rerunfailures"),
+        *("faultinject", "pytest_faultinject"),
+    }
+)
 
 # A thread that is about to end gets a moment.
 _PATIENCE = 0.1
@@ -22,7 +27,7 @@ _PATIENCE = 0.1
 def missing_in_a_fork(known: AbstractSet[threading.Thread] = frozenset()) -> list[str]:
     """Name the threads that run beside this one and the main thread.
 
-    Those of the harness do not count: of pytest-xdist, of pytest-timeout, our own.
+    Those of the harness do not count: of pytest-xdist, -timeout and -rerunfailures, our own.
 
     Args:
         known: these do not count either.

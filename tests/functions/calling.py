@@ -52,3 +52,10 @@ def sends(data: bytes) -> int:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def lists_or_asks() -> None:
+    try:
+        os.listdir("/")
+    except OSError:
+        os.getpid()

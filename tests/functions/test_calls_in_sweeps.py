@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import calling
 import pytest
 
 import faultinject as fi
@@ -362,18 +363,11 @@ def test_a_known_problem_is_one_of_its_error(tmp_path: Path) -> None:
     assert (one.known, other.known) == (True, False)
 
 
-def lists_or_asks() -> None:
-    try:
-        lists()
-    except OSError:
-        os.getpid()
-
-
 def test_a_spawned_worker_tries_calls_and_chains() -> None:
     spec = f"{DISK}|os.getpid:EPERM"
-    report = fi.sweep(lists_or_asks, capabilities=spec, isolation="spawn", order=2)
+    report = fi.sweep(calling.lists_or_asks, capabilities=spec, isolation="spawn", order=2)
     token = report.trials[1].replay
-    again = fi.sweep(lists_or_asks, capabilities=spec, isolation="spawn", replay=token)
+    again = fi.sweep(calling.lists_or_asks, capabilities=spec, isolation="spawn", replay=token)
 
     assert outcomes(report) == ["recovered", "propagated"]
     assert [trial.fault for trial in again.trials] == [report.trials[1].fault]
