@@ -6,7 +6,9 @@ mean (`faultinject.klog.explain`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from textwrap import indent
 from typing import Any, Final
 
 from faultinject.klog.explain import Explanation
@@ -18,6 +20,16 @@ SCHEMA: Final = 1
 def as_json(explanations: Iterable[Explanation]) -> dict[str, Any]:
     """Give the document for all reports of a log."""
     return {"schema": SCHEMA, "reports": [_report(each) for each in explanations]}
+
+
+def json_pieces(explanations: Iterable[Explanation]) -> Iterator[str]:
+    """Give the same as text: the head, each report, the end. A log may have any number."""
+    yield f'{{\n  "schema": {SCHEMA},\n  "reports": ['
+    before = "\n"
+    for each in explanations:
+        yield before + indent(json.dumps(_report(each), indent=2), "    ")
+        before = ",\n"
+    yield "]\n}\n" if before == "\n" else "\n  ]\n}\n"
 
 
 def _report(found: Explanation) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from kernel_texts import MODERN, OLD, OOM, SINGLE, SLUB
 
 from faultinject.errors import UsageError
 from faultinject.gfp import Gfp
-from faultinject.klog.as_json import as_json
+from faultinject.klog.as_json import as_json, json_pieces
 from faultinject.klog.as_text import as_text
 from faultinject.klog.explain import Explanation, explain
 from faultinject.klog.flags import decode
@@ -322,6 +322,13 @@ def test_the_document_has_every_key_for_every_report() -> None:
     assert first["zones"][1]["blocks"] == [2360, 80, 21, 7, 4, 1, 2, 0, 1, 0, 0]
     assert first["zones"][1]["steps"][1] == {"order": 0, "free": 765, "min": 884, "ok": False}
     assert document["reports"][1]["zones"] == []
+
+
+@pytest.mark.parametrize("log", ["", OLD, OLD + SLUB])
+def test_the_pieces_of_the_document_are_the_document(log: str) -> None:
+    reports = [explain(report) for report in read_reports(io.BytesIO(log.encode()))]
+
+    assert "".join(json_pieces(reports)) == json.dumps(as_json(reports), indent=2) + "\n"
 
 
 def test_the_text_is_three_sentences_and_then_the_steps() -> None:
