@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,8 +118,9 @@ def _read(config: pytest.Config, token: Token | None) -> Setup:
         token = parse_token(values["replay"], option=names["replay"])
     if token is not None:
         _apply_token(values, names, token)
-    calls = _calls(values, names)
-    choice = _choice(values["spec"] or (), names["spec"])
+    with _project_importable(str(config.rootpath)):
+        calls = _calls(values, names)
+        choice = _choice(values["spec"] or (), names["spec"])
     if calls is not None:
         alone = not values["spec"] and not values[""]
         choice = choice.beside(calls, alone=alone)
@@ -285,6 +288,23 @@ def _carried_calls(token: PlannedToken) -> list[str] | None:
 def _names(spec: str) -> set[str]:
     """Give the capabilities that a SPEC names."""
     return {part.partition(":")[0].strip() for part in split(spec, ";")}
+
+
+@contextmanager
+def _project_importable(root: str) -> Iterator[None]:
+    """Find the project's modules, which a SPEC may name, as its tests will find them.
+
+    pytest puts their folder into ``sys.path`` only when it collects them.
+    """
+    if root in sys.path:
+        yield
+        return
+    sys.path.append(root)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # a module that was imported has taken it away
+            sys.path.remove(root)
 
 
 def _calls(values: Mapping[str, Any], names: Mapping[str, str]) -> Choice | None:

@@ -307,14 +307,18 @@ class ItemSubject:
         """Render the failures of the last armed run, and let go of the exceptions."""
         # The traceback is cut at the test function, which the item finds anew when asked.
         getattr(self._item, "obj", None)
+        errors = []
         for _, failure in self._failures:
             if isinstance(failure, tuple):
                 excinfo, original = failure
                 if note:
                     excinfo.value.add_note(note)
                 failure = original(excinfo)
-                _let_go(excinfo.value)
+                errors.append(excinfo.value)
             self._text += private.render(failure, markup=self._markup)
+        # Not sooner: the frames say which of them are hidden, and one error is told twice.
+        for error in errors:
+            _let_go(error)
         self._failures.clear()
         private.drop_last_exception()
         return self._text

@@ -223,3 +223,22 @@ def test_the_totals_of_coverage_are_those_of_a_run_without_a_campaign(tmp_path: 
         return json.loads((tmp_path / "coverage.json").read_text())["files"]["store.py"]["summary"]
 
     assert totals(*CALLS) == totals()
+
+
+def test_a_target_may_be_a_module_beside_the_tests_which_nothing_has_imported(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rooms.py").write_text("def enter(name):\n    return name\n")
+    (tmp_path / "hotel.py").write_text("import rooms\ndef check_in():\n    rooms.enter('a')\n")
+    (tmp_path / "test_hotel.py").write_text("import hotel\ndef test_it():\n    hotel.check_in()\n")
+
+    # As `pytest` alone is started: the current folder is not on the path.
+    result = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", "--fail-function=rooms:enter:TimeoutError"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "1 test, 1 call site, 1 trial: 1 propagated" in result.stdout, result.stdout
