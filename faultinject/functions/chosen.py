@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import lru_cache
 from types import CodeType
 from typing import Final
@@ -169,9 +170,25 @@ def _read(item: str, given: Sequence[Fault], when: When) -> Iterator[Chosen]:
             for target in resolve(row.target):
                 yield _of_row(row, target, given)
     else:
-        pattern, faults = _with_fault(item, given, when)
+        try:
+            pattern, faults = _with_fault(item, given, when)
+        except SpecError:
+            _refuse_misspelt(word)
+            raise
         for target in resolve(pattern):
             yield Chosen(target, faults) if faults else _usual(target)
+
+
+def _refuse_misspelt(word: str) -> None:
+    """Refuse what is nearly the word for a profile."""
+    near = get_close_matches(word, [*profiles.names(), INJECTABLE], n=1, cutoff=0.7)
+    if near:
+        raise SpecError(
+            "no such profile",
+            value=word,
+            where=f"{_WHERE}'s target",
+            cure=f"Perhaps {near[0]} is meant",
+        ) from None
 
 
 def _of_row(row: Row, target: Target, given: Sequence[Fault] = ()) -> Chosen:

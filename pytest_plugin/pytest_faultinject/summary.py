@@ -110,7 +110,8 @@ def _write_hints(tr: pytest.TerminalReporter, records: list[TestRecord], setup: 
     if records and not any(record.sites or record.trials for record in records):
         tr.write_line(
             "No test reached a call site that can fail, so there was no trial. What is under "
-            "test is said by --fail-alloc-source and --fail-alloc-spec.",
+            "test is said by --fail-alloc-source, what fails by --fail-alloc-spec and "
+            "--fail-function.",
             yellow=True,
         )
     if not records:

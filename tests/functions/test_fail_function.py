@@ -345,6 +345,7 @@ def test_a_partial_fails_by_itself() -> None:
     ("knobs", "said"),
     [
         ({"target": "os.fsyncc", "error": "EIO"}, "fsync"),
+        ({"target": "dsk"}, "Perhaps disk is meant"),
         ({"target": "os.getpid"}, "os.getpid:OSError(EIO)"),
         ({"target": "os.getpid", "error": "OSErrer"}, "OSError"),
         ({"target": "os.getpid", "error": "EIO", "returns": 1}, "Leave one out"),
