@@ -30,9 +30,9 @@
 #define Py_BUILD_CORE 1
 #endif
 #include <internal/pycore_frame.h>
+#include <opcode.h>
 #if PY_VERSION_HEX < 0x030D0000
 #include <internal/pycore_code.h>
-#include <opcode.h>
 #endif
 #if PY_VERSION_HEX >= 0x030E0000
 #include <internal/pycore_interpframe.h>
@@ -144,18 +144,17 @@ fi_frame_place(fi_frame *frame, PyCodeObject **code, int *lasti)
     return FI_FRAME_COUNTS;
 }
 
-/* Whether a frame that is starting makes a cell just now.  Before 3.13 that must
- * not fail: the way out forgets the frame's stack top, and so leaks all of its
- * arguments. */
+/* Whether what the innermost frame does just now must not fail.
+ *
+ * Before 3.13 that is to make a cell when it starts: the way out forgets the frame's
+ * stack top, and so leaks all of its arguments.  From 3.12 on it is RESUME, where the
+ * code is prepared anew for whoever monitors it: a matter of tools, and once per code
+ * after each of their changes, so that no other run does the same. */
 static inline int
-fi_makes_cell(fi_frame *frame)
+fi_frame_vetoes(fi_frame *frame)
 {
-#if PY_VERSION_HEX >= 0x030D0000
-    (void)frame;
-    return 0;
-#else
-    PyCodeObject *code;
-    int lasti;
+    PyCodeObject *code = NULL;
+    int lasti = 0;
     enum fi_frame_kind kind = FI_FRAME_SHIM;
     for (; frame != NULL; frame = fi_outer(frame)) {
         kind = fi_frame_place(frame, &code, &lasti);
@@ -163,9 +162,24 @@ fi_makes_cell(fi_frame *frame)
             break;
         }
     }
-    return kind == FI_FRAME_STARTING && frame->prev_instr >= _PyCode_CODE(code) &&
-           _Py_OPCODE(*frame->prev_instr) == MAKE_CELL;
+#if PY_VERSION_HEX < 0x030D0000
+    if (kind == FI_FRAME_STARTING) {
+        return frame->prev_instr >= _PyCode_CODE(code) &&
+               _Py_OPCODE(*frame->prev_instr) == MAKE_CELL;
+    }
 #endif
+#if PY_VERSION_HEX >= 0x030C0000
+    if (kind == FI_FRAME_COUNTS && lasti >= 0) {
+        int at = _PyCode_CODE(code)[lasti / (int)sizeof(_Py_CODEUNIT)].op.code;
+#ifdef RESUME_CHECK
+        if (at == RESUME_CHECK) { /* that it has specialized, and is about to undo */
+            return 1;
+        }
+#endif
+        return at == RESUME || at == INSTRUMENTED_RESUME;
+    }
+#endif
+    return 0;
 }
 
 #endif

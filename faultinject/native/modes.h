@@ -30,7 +30,7 @@ static COLD unsigned
 stack_says(fi_arming *arming, PyThreadState *state)
 {
     unsigned says = fi_cstack_look(&arming->cstack);
-    if (state != NULL && fi_makes_cell(fi_innermost(state))) {
+    if (state != NULL && fi_frame_vetoes(fi_innermost(state))) {
         says |= FI_STACK_VETOED;
     }
     return says;

@@ -9,7 +9,8 @@ Python code: it neither counts nor fails, and is counted as vetoed. Names that a
 version does not export are passed over; static functions cannot be named, with one
 exception that is found out by trial. The interpreter's own loop has no name either:
 before 3.13 a cell that a starting function cannot make leaks all of its arguments, so
-that request is vetoed as well (``frame_compat.h``).
+that request is vetoed as well (``frame_compat.h``). So is, from 3.12 on, what a function
+asks for at its RESUME: that prepares it for tools that monitor it.
 """
 
 from __future__ import annotations

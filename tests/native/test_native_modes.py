@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
 import native_bodies
 import pytest
@@ -33,12 +34,25 @@ HERE = CodeScope.of([__file__])
 
 
 def census_of(name: str, **settings: object) -> list[NativeSite]:
-    # Where sys.monitoring was ever in use, the next run of a function asks for memory at its
-    # very beginning, to note what of it is monitored; once.
-    native_bodies.BODIES[name]()
     with Census(BODIES, **settings) as census:  # type: ignore[arg-type]
         native_bodies.BODIES[name]()
     return census.sites
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
+def test_to_prepare_a_function_for_a_tool_that_monitors_it_is_no_request_of_its_own() -> None:
+    census_of("read_json")
+    monitoring: Any = getattr(sys, "monitoring")  # noqa: B009 - mypy checks for 3.11
+    monitoring.use_tool_id(5, "nobody")
+    for events in (monitoring.events.CALL, 0):
+        monitoring.set_events(5, events)
+    monitoring.free_tool_id(5)
+
+    # The first run since then.
+    sites = census_of("read_json")
+
+    source = Path(native_bodies.__file__).read_text("utf-8").splitlines()
+    assert [site for site in sites if source[site.line - 1].startswith("def ")] == []
 
 
 def grow(size: int) -> bytes:
