@@ -389,7 +389,9 @@ def test_without_a_spec_every_capability_there_is_fails(project: pytest.Pytester
     campaign = run_here(project, "--fail-alloc")
 
     header = next(line for line in campaign.result.outlines if line.startswith("faultinject:"))
-    assert ", ".join(registry.names()) in header
+    # Which functions are to fail, somebody has to say.
+    names = [name for name in registry.names() if name != "fail_function"]
+    assert ", ".join(names) in header
     assert each("capability")(campaign) >= {"failslab", "fail_page_alloc"}
 
 
