@@ -9,6 +9,7 @@ that state (`faultinject.mm.real_state`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import dedent
 from typing import Final, NoReturn
 
 from faultinject.errors import SpecError
@@ -45,7 +46,7 @@ def read_logged_state(text: str, node: int | None = None) -> list[RealZone]:
     states: list[ZoneState] = []
     reader = MemInfo(states, _refuse)
     begun = 0
-    for number, line in _whole_lines(checked_text(text, "Mem-Info")):
+    for number, line in _whole_lines(dedent(checked_text(text, "Mem-Info"))):
         if line[:9].lower() == "mem-info:":
             if begun:
                 raise _wrong("a second Mem-Info", f"the first one is at line {begun}", number)

@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from faultinject.mm.marks import in_kb
+from faultinject.mm.marks import NO_MARKS, in_kb, zone_marks
 from faultinject.mm.page_alloc import PageAllocator
 from faultinject.mm.show_mem import release_of, slab_pages
 from faultinject.mm.slab import SlabCache
 from faultinject.mm.zone import Zone
+from faultinject.mm.zone_layout import Machine
 from faultinject.mm.zones import Zones
 
 _MODERN: Final = (4, 9)
@@ -55,7 +56,7 @@ def zoneinfo(pages: PageAllocator) -> str:
             if name in populated:
                 lines += _zone_lines(populated[name], release)
             elif release >= _MODERN:
-                lines += _empty_zone_lines(name, len(zones.machine.zones), release)
+                lines += _empty_zone_lines(name, zones.machine, release)
     return "\n".join(lines) + "\n"
 
 
@@ -75,11 +76,15 @@ def _zone_lines(zone: Zone, release: tuple[int, ...]) -> list[str]:
     ]
 
 
-def _empty_zone_lines(name: str, zones: int, release: tuple[int, ...]) -> list[str]:
+def _empty_zone_lines(name: str, machine: Machine, release: tuple[int, ...]) -> list[str]:
+    none = NO_MARKS
+    if machine.min_free_kbytes is not None:
+        # The kernel gives HighMem and Movable their least marks without a page to keep.
+        none = zone_marks(machine.zones, machine.min_free_kbytes, machine.version)[name]
     return [
         _zone_head(name),
-        *_figures(release, 0, 0, dict.fromkeys(("min", "low", "high"), 0), 0),
-        f"        protection: ({', '.join(['0'] * zones)})",
+        *_figures(release, 0, 0, none._asdict(), 0),
+        f"        protection: ({', '.join(['0'] * len(machine.zones))})",
     ]
 
 

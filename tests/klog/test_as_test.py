@@ -33,7 +33,8 @@ UNDECIDED = (
     .replace("mode:0xcc0(GFP_KERNEL)", "mode:0x24000c0")
     .replace("6.6.1", "4.4.169")
     .replace("64*4kB (UM)", "64*4kB (UMH)")
-    .replace("min:512kB", "min:1100kB")
+    .replace("min:512kB low:640kB high:768kB", "min:1400kB low:1500kB high:1600kB")
+    .replace("2*128kB (H)", "2*128kB (M)")
 )
 HOSTILE = OLD.replace("imap", 'x"""+\\"').replace("2.6.32-41-server", '2.6.32"""\\')
 

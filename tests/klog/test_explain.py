@@ -93,7 +93,7 @@ def test_blocks_of_more_orders_than_usual_count() -> None:
 
 
 def test_a_request_that_cannot_wait_is_not_told_of_reclaim() -> None:
-    found = explained(OLD.replace("0xc0d0", "0x20"))
+    found = explained(MODERN.replace("0x40c00(GFP_NOIO|__GFP_COMP)", "0x820(GFP_ATOMIC)"))
 
     assert found.cures[-1].startswith("a request that may sleep")
     assert not any("reclaim (kvmalloc" in cure for cure in found.cures)

@@ -117,6 +117,7 @@ def test_the_model_reads_back_what_it_prints() -> None:
         "".join(f"[ 1234.567890] {line}\n" for line in OLD.splitlines()),
         "".join(f"Jun 17 04:05:06 host kernel: {line}\n" for line in OLD.splitlines()),
         "".join(f"> {line}\n" for line in OLD.splitlines()),
+        "\n" + "".join(f"    {line}\n" for line in OLD.splitlines()),
         "\n".join(
             part
             for line in OLD.splitlines()
@@ -125,7 +126,7 @@ def test_the_model_reads_back_what_it_prints() -> None:
         OLD[OLD.index("Mem-Info") :],
         "something else = 17\n" + OLD + "and more kB\n",
     ],
-    ids=["dmesg", "syslog", "quoted", "wrapped", "Mem-Info alone", "other lines"],
+    ids=["dmesg", "syslog", "quoted", "indented", "wrapped", "Mem-Info alone", "other lines"],
 )
 def test_the_prefixes_and_line_breaks_of_a_log_do_no_harm(shown: str) -> None:
     memory = fi.Memory.from_show_mem(shown, kernel="2.6.32")

@@ -65,9 +65,9 @@ Node 0, zone   Normal
 Node 0, zone  Movable
   pages free     0
         boost    0
-        min      0
-        low      0
-        high     0
+        min      32
+        low      32
+        high     32
         spanned  0
         present  0
         managed  0
