@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import spawn
 from typing import Any
 
 from faultinject.campaign.functions import Functions
@@ -133,6 +132,8 @@ def _main_module() -> dict[str, str]:
 
 
 def _find(told: Mapping[str, Any]) -> Sweeper:
+    from multiprocessing import spawn  # in the worker alone: a fork copies what is imported
+
     global _is_looking
     _is_looking = True
     try:

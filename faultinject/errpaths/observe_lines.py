@@ -11,6 +11,7 @@ sure. Hits have no order, and are known when a run ends: one that dies has none.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,8 @@ from coverage import Coverage, CoverageData
 from faultinject.errpaths.hits import Hit
 from faultinject.errpaths.observe import Sources, Tell
 
+# The harness is no code under test; to measure it would take longer than most trials.
+_OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "*")
 # It measures code that it did not choose, and perhaps none at all.
 _QUIET = ["couldnt-parse", "module-not-measured", "module-not-python", "no-data-collected"]
 
@@ -112,11 +115,11 @@ def _share_decisions(one: Coverage, other: Coverage | None) -> None:
         ours.should_trace_cache = decisions
 
 
-def measure(*, branch: bool = False) -> Coverage:
+def measure() -> Coverage:
     """Make a measurement in memory that reads no settings and warns of nothing.
 
     While it runs, one that ran before is paused.
     """
-    measurement = Coverage(data_file=None, config_file=False, branch=branch)
+    measurement = Coverage(data_file=None, config_file=False, omit=[_OURS])
     measurement.set_option("run:disable_warnings", list(_QUIET))
     return measurement
