@@ -1,4 +1,4 @@
-"""What it costs to observe error paths: the same campaign with and without a report of them.
+"""What it costs to observe error paths: the same campaign with ``--fail-alloc-cov=none`` beside.
 
 A project is generated: a module of 100 functions, each with a handler, a ``with``, a
 ``finally`` and a branch for a failed allocation, and tests that call them. The two campaigns
@@ -69,8 +69,8 @@ def pytest_unconfigure(config):
     print("RSS", rss())
 """
 
-CAMPAIGN = ("--fail-alloc-spec=failslab", "--fail-alloc-hits=first", "--fail-alloc-report=term")
-OBSERVED = ("--fail-alloc-report=term-missing",)
+CAMPAIGN = ("--fail-alloc-spec=failslab", "--fail-alloc-hits=first")
+UNOBSERVED = ("--fail-alloc-cov=none",)
 
 
 def make_project(folder: Path) -> None:
@@ -119,7 +119,7 @@ def main() -> None:
         for pair in range(PAIRS):
             sides = {}
             for observed in (False, True) if pair % 2 else (True, False):
-                sides[observed] = sessions(folder, *(OBSERVED if observed else ()))
+                sides[observed] = sessions(folder, *(() if observed else UNOBSERVED))
             for what in measured:
                 measured[what].append((sides[False][what], sides[True][what]))
     words = {
