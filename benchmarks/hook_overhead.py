@@ -23,7 +23,7 @@ from typing import Any, Final
 from results import arguments, show
 
 from faultinject.engine.attr import FaultAttr
-from faultinject.native import Census, CodeScope, NativeSite, RuleArming, Strike, core
+from faultinject.native import Census, CodeScope, NativeSite, RuleArming, Strike, Target, core
 
 try:
     import memray
@@ -156,7 +156,10 @@ def modes() -> dict[str, tuple[Armed | None, int]]:
             PAIRS,
         ),
         "census": (lambda: Census(here), PAIRS),
-        "strike at a site that is not reached": (lambda: Strike(nowhere, scope=here), PAIRS),
+        "strike at a site that is not reached": (
+            lambda: Strike(Target(nowhere), scope=here),
+            PAIRS,
+        ),
         "`_testcapi.set_nomemory`": (
             (lambda: no_memory_after(10**9)) if _testcapi else None,
             PAIRS,

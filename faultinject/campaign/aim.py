@@ -17,6 +17,8 @@ from faultinject.campaign.site import Site
 from faultinject.campaign.strike import PlannedFault
 
 LAST = "last"
+# Begins the hit of a fault that follows another one; the same fault alone is another aim.
+SECOND = "second:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Aim:
         capability: its name; the SPEC of a random trial.
         site: the call site; None of a random trial.
         hit: the hit's number, ``last`` where only the first and the last are tried, or
-            the number of the random trial.
+            the number of the random trial; with ``second:`` before it where another
+            fault has struck.
         persistent: whether the fault goes on until the body ends.
         test: the one test that it belongs to; "" where any that reaches it will do.
         error: what a call of a function fails with; "" of an allocation.

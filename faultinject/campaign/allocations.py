@@ -8,7 +8,7 @@ allocations are meant. Not here: the same for capabilities that ask Python
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from site import getsitepackages, getusersitepackages
 from threading import current_thread
@@ -22,12 +22,14 @@ from faultinject.campaign.site import Identity, Site
 from faultinject.capabilities.fail_pymem import fail_pymem
 from faultinject.engine.attr import FaultAttr
 from faultinject.engine.log import injections
+from faultinject.functions.hook import hook
 from faultinject.native import Census as NativeCensus
-from faultinject.native import CodeScope, NativeArming, NativeEvent, NativeSite
+from faultinject.native import CodeScope, NativeArming, NativeEvent, NativeSite, Target
 from faultinject.native import Strike as NativeStrike
 from faultinject.native.capability import requests_of
 from faultinject.native.requests import Requests
 from faultinject.native.rule import RuleArming
+from faultinject.native.veto import VETOED, Veto
 
 if TYPE_CHECKING:
     from faultinject.campaign.settings import Settings
@@ -78,9 +80,14 @@ class Allocations:
         """Make the census of one run."""
         return AllocationCensus(self)
 
-    def fault(self, fault: PlannedFault) -> AllocationFault:
-        """Make one planned fault."""
-        return AllocationFault(self, fault)
+    def faults(self, faults: Sequence[PlannedFault], *, counts: bool = False) -> AllocationFaults:
+        """Make planned faults, one or two.
+
+        Args:
+            faults: what is to strike.
+            counts: whether all requests are counted, as a census does.
+        """
+        return AllocationFaults(self, faults, counts=counts)
 
     def rule(self, seed: int) -> AllocationRule:
         """Make a random fault by the knobs of the SPEC."""
@@ -160,8 +167,8 @@ class _Stretches:
         """Begin a new example."""
 
 
-class AllocationCensus(_Stretches):
-    """Counts the requests of the code under test, and fails none."""
+class _Counting(_Stretches):
+    """Adds up what the stretches of a run have counted."""
 
     def __init__(self, allocations: Allocations) -> None:
         super().__init__(allocations)
@@ -169,19 +176,19 @@ class AllocationCensus(_Stretches):
         self._most: dict[Site, int] = {}
         self._offsets: dict[Site, set[int]] = {}
 
-    def _next(self) -> NativeArming:
+    def _census(self) -> NativeCensus:
         allocations = self._allocations
         return NativeCensus(
             allocations.code,
             allocations.requests,
             all_tasks=True,
             by_caller=allocations.identity is Identity.SITE,
+            veto=_veto(),
         )
 
-    def _ended(self, arming: NativeArming) -> None:
-        assert isinstance(arming, NativeCensus)
+    def _add(self, sites: Iterable[NativeSite]) -> None:
         by_line = self._allocations.identity is Identity.LINE
-        for found in arming.sites:
+        for found in sites:
             site = _site_of(found, by_line=by_line)
             self._hits[site] = self._hits.get(site, 0) + found.hits
             self._offsets.setdefault(site, set()).add(found.offset)
@@ -200,44 +207,65 @@ class AllocationCensus(_Stretches):
         ]
 
 
-class AllocationFault(_Stretches):
-    """Makes one planned fault happen, and none beside it unless it persists."""
+class AllocationCensus(_Counting):
+    """Counts the requests of the code under test, and fails none."""
 
-    def __init__(self, allocations: Allocations, fault: PlannedFault) -> None:
+    def _next(self) -> NativeArming:
+        return self._census()
+
+    def _ended(self, arming: NativeArming) -> None:
+        assert isinstance(arming, NativeCensus)
+        self._add(arming.sites)
+
+
+class AllocationFaults(_Counting):
+    """Makes planned faults happen, and none beside them unless one persists."""
+
+    def __init__(
+        self, allocations: Allocations, faults: Sequence[PlannedFault], *, counts: bool
+    ) -> None:
         super().__init__(allocations)
-        self._fault = fault
-        self._hits = 0
-        self._struck = False
+        self._faults = faults
+        self._counts = counts
+        self._passed = dict.fromkeys(faults, 0)  # how often each site was reached
+        self._to_strike = list(faults)
 
     def _next(self) -> NativeArming | None:
-        fault, allocations = self._fault, self._allocations
-        requests = allocations.requests
-        if self._struck:
-            if not fault.persistent:
-                return None
-            always = FaultAttr(probability=100, times=-1)
+        allocations = self._allocations
+        if any(fault.persistent for fault in self._faults if fault not in self._to_strike):
             return RuleArming(
-                always, scope=allocations.code, requests=requests, all_tasks=True, collect=True
+                FaultAttr(probability=100, times=-1),
+                scope=allocations.code,
+                requests=allocations.requests,
+                all_tasks=True,
+                collect=True,
             )
-        offsets = sorted(at for _, at in fault.instructions)
+        if not self._to_strike:
+            return self._census() if self._counts else None
         return NativeStrike(
-            _native_site(fault.site, offsets[0]),
-            fault.hit - self._hits,
-            persistent=fault.persistent,
-            offsets=offsets,
+            *(_target(fault, self._passed[fault]) for fault in self._to_strike),
+            counts=self._counts,
+            by_caller=allocations.identity is Identity.SITE,
             scope=allocations.code,
-            requests=requests,
+            requests=allocations.requests,
             all_tasks=True,
+            veto=_veto(),
         )
 
     def _ended(self, arming: NativeArming) -> None:
         super()._ended(arming)
         if isinstance(arming, NativeStrike):
-            self._hits += arming.target_hits
-            self._struck = arming.struck
+            for fault, (hits, struck) in zip(list(self._to_strike), arming.progress, strict=True):
+                self._passed[fault] += hits
+                if struck:
+                    self._to_strike.remove(fault)
+        if self._counts and isinstance(arming, NativeStrike | NativeCensus):
+            self._add(arming.sites)
 
     def _start_over(self) -> None:
-        self._hits, self._struck = 0, False
+        super()._start_over()
+        self._passed = dict.fromkeys(self._faults, 0)
+        self._to_strike = list(self._faults)
 
 
 class AllocationRule(_Stretches):
@@ -258,6 +286,11 @@ class AllocationRule(_Stretches):
         )
 
 
+def _veto() -> Veto:
+    """Add to the veto what the seeing of calls asks for."""
+    return (*VETOED, *hook.quiet())
+
+
 def _site_of(found: NativeSite, *, by_line: bool) -> Site:
     if by_line:
         return Site(found.file, found.function, found.first_line, found.line)
@@ -273,17 +306,19 @@ def _site_of(found: NativeSite, *, by_line: bool) -> Site:
     )
 
 
-def _native_site(site: Site, offset: int) -> NativeSite:
-    return NativeSite(
+def _target(fault: PlannedFault, passed: int) -> Target:
+    site, offsets = fault.site, sorted(at for _, at in fault.instructions)
+    native = NativeSite(
         site.file,
         site.function,
         site.first_line,
         site.line,
         site.column,
-        offset,
+        offsets[0],
         site.domain,
         site.caller,
     )
+    return Target(native, fault.hit - passed, fault.persistent, tuple(offsets))
 
 
 def _record(event: NativeEvent) -> None:

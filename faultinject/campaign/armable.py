@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from faultinject.callsite import StackFilter
 from faultinject.campaign import allocations, calls
-from faultinject.campaign.allocations import AllocationCensus, Allocations
+from faultinject.campaign.allocations import AllocationCensus, AllocationFaults, Allocations
 from faultinject.campaign.calls import CallCensus, CallFaults, Calls
 from faultinject.campaign.census import Census, Reached, Watch
 from faultinject.campaign.settings import RandomMode, Settings
@@ -172,10 +172,11 @@ class Struck:
     """Planned faults that strike one after the other, and perhaps a census beside them.
 
     Args:
-        chain: the faults; none of them a real allocation's.
+        chain: the faults.
         watch: what the observers of the asked capabilities look at.
         asked: the capabilities that ask Python, and their gates.
         called: the calls of functions, if they are swept.
+        allocated: the interpreter's allocations, if they are.
         counts: whether what else is reached is counted.
     """
 
@@ -185,25 +186,30 @@ class Struck:
         watch: Watch,
         asked: Gates,
         called: Calls | None,
+        allocated: Allocations | None,
         *,
         counts: bool,
     ) -> None:
+        of_memory = [fault for fault in chain if fault.capability == allocations.NAME]
+        of_calls = [fault for fault in chain if fault.capability == calls.NAME]
         observers: list[Observer] = [
-            Strike(fault, watch) for fault in chain if fault.capability != calls.NAME
+            Strike(fault, watch) for fault in chain if fault.capability not in _ARMED_APART
         ]
         self._census = Census(watch) if counts and asked else None
         if self._census is not None:
             observers.append(self._census)
-        self._calls: CallFaults | None = None
-        mine = [fault for fault in chain if fault.capability == calls.NAME]
-        if called is not None and (mine or counts):
-            self._calls = called.faults(mine, counts=counts)
         self._parts: list[Armable] = []
         if observers:
             seated = observers[0] if len(observers) == 1 else _Several(observers)
             self._parts.append(observed(seated, asked))
-        if self._calls is not None:
-            self._parts.append(self._calls)
+        self._others: list[CallFaults | AllocationFaults] = []
+        if called is not None and (of_calls or of_memory or counts):
+            # What sees calls allocates in their name: with real allocations it does in each
+            # run what it did in the census.
+            self._others.append(called.faults(of_calls, counts=counts or bool(of_memory)))
+        if allocated is not None and (of_memory or counts):
+            self._others.append(allocated.faults(of_memory, counts=counts))
+        self._parts += self._others
 
     def armed(self) -> AbstractContextManager[None]:
         """Arm on entry, disarm on exit, in every thread and task."""
@@ -217,7 +223,7 @@ class Struck:
     def reached(self) -> list[Reached]:
         """Give what was counted beside the faults; none if nothing was to be."""
         found = [] if self._census is None else self._census.reached()
-        return found if self._calls is None else found + self._calls.reached()
+        return found + [item for part in self._others for item in part.reached()]
 
 
 class RandomFaults:
@@ -287,18 +293,19 @@ class Armables:
     def survey(self) -> Survey:
         """Make the census of one run; that of calls may need a run of its own."""
         others: list[AllocationCensus | CallCensus] = []
+        if self._calls is not None and self.survey_of_calls() is None:
+            others.append(self._calls.census())
         if self._allocations is not None:
             others.append(self._allocations.census())
-        elif self._calls is not None:
-            others.append(self._calls.census())
         return Survey((Census(self._watch), self._asked), *others)
 
     def survey_of_calls(self) -> Survey | None:
         """Make the census of calls where it needs a run of its own; None where it does not.
 
-        What sees calls allocates in the name of the code that makes them.
+        What sees calls allocates in the name of the code that makes them. Where faults
+        come one after the other it is there in every run, and in the one census as well.
         """
-        if self._calls is None or self._allocations is None:
+        if self._calls is None or self._allocations is None or self._settings.order > 1:
             return None
         return Survey((Census(self._watch), {}), self._calls.census())
 
@@ -310,10 +317,18 @@ class Armables:
             counts: whether what a run reaches beside them is counted, as it is anyway beside
                 a first fault where `Settings.order` is 2.
         """
-        if fault.capability == allocations.NAME and self._allocations is not None:
-            return self._allocations.fault(fault)
-        counts = counts or (self._settings.order > 1 and fault.after is None)
-        return Struck(fault.chain, self._watch, self._asked, self._calls, counts=counts)
+        order = self._settings.order
+        if fault.capability == allocations.NAME and self._allocations is not None and order == 1:
+            return self._allocations.faults([fault])
+        counts = counts or (order > 1 and fault.after is None)
+        return Struck(
+            fault.chain,
+            self._watch,
+            self._asked,
+            self._calls if order > 1 or fault.capability != allocations.NAME else None,
+            self._allocations if order > 1 else None,
+            counts=counts,
+        )
 
     def random(self, mode: RandomMode, seed: int) -> Armable:
         """Make the faults of one random trial."""

@@ -26,6 +26,7 @@ from faultinject.campaign.forecast import Forecast
 from faultinject.campaign.history import History
 from faultinject.campaign.plan import Shard
 from faultinject.campaign.record import BUDGET_SPENT, TestRecord
+from faultinject.campaign.strike import PlannedFault
 
 KINDS: Final = ("test", "suite")
 
@@ -173,6 +174,25 @@ class Assignment:
             mine = mine[:limit]
         chosen.aims = mine
         return chosen
+
+    def choose_later(self, aims: Sequence[Aim]) -> list[int]:
+        """Choose among what one test reaches only where another fault has struck.
+
+        Which test that is, nobody can foresee: by suite, the first one tries it.
+        """
+        chosen = []
+        for number, aim in enumerate(aims):
+            if self._shared:
+                if aim in self._tried or not (self._claims is None or self._claims.take(aim)):
+                    continue
+                self._tried[aim] = 1
+            chosen.append(number)
+        return chosen
+
+    def give_back_later(self, aim: Aim) -> None:
+        """Let whoever reaches it next try what was chosen and not tried."""
+        self._tried.pop(aim, None)
+        self.give_back(aim)
 
     def has_later(self, aim: Aim) -> bool:
         """Say whether a test that is still to come reaches an aim, and may try it."""
@@ -446,6 +466,28 @@ class Turn:
             return nullcontext()
         self._spent_before = self._asked_at = budget.spent
         return budget.spending()
+
+    def choose_later(
+        self, record: TestRecord, faults: Sequence[tuple[Aim, PlannedFault]]
+    ) -> list[tuple[Aim, PlannedFault]]:
+        """Choose among the faults that follow another one; others have tried the rest."""
+        chosen = self._assignment.choose_later([aim for aim, _ in faults])
+        record.elsewhere += len(faults) - len(chosen)
+        return [faults[number] for number in chosen]
+
+    def finish_later(self, record: TestRecord, aims: Sequence[Aim], done: Collection[int]) -> None:
+        """Count what was chosen and not tried.
+
+        Args:
+            record: the test's.
+            aims: what `choose_later` gave.
+            done: the positions of those tried.
+        """
+        for number, aim in enumerate(aims):
+            if number not in done:
+                self._assignment.give_back_later(aim)
+        record.not_run += len(aims) - len(done)
+        record.over_budget += (len(aims) - len(done)) if self.ran_out else 0
 
     def finish(self, record: TestRecord, done: Collection[int]) -> None:
         """Write down what was tried, and count in the record what was not.

@@ -7,11 +7,11 @@ reaches (`faultinject.campaign.armable`), and when the second trials run (``.swe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from faultinject.campaign.aim import aims_at
+from faultinject.campaign.aim import SECOND, Aim, aims_at
 from faultinject.campaign.census import Reached, from_plain
 from faultinject.campaign.plan import Hits
 from faultinject.campaign.site import Site
@@ -37,12 +37,18 @@ class Beyond:
             if (item.capability, item.site) not in self._clean:
                 self._found.setdefault((item.capability, item.site, item.error), (fault, item))
 
-    def faults(self, hits: Hits) -> list[PlannedFault]:
-        """Give the faults there, those behind one first fault together."""
+    def faults(self, hits: Hits, without: Collection[str] = ()) -> list[tuple[Aim, PlannedFault]]:
+        """Give the faults there, those behind one first fault together.
+
+        Args:
+            hits: which hits of a site are tried.
+            without: capabilities that are left alone.
+        """
         return [
-            replace(later, after=before)
+            (replace(aim, hit=f"{SECOND}{aim.hit}"), replace(later, after=before))
             for before, item in self._found.values()
-            for _, later in aims_at([item], hits, persistent=False)
+            if item.capability not in without
+            for aim, later in aims_at([item], hits, persistent=False)
         ]
 
 

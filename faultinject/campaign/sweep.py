@@ -29,7 +29,7 @@ from faultinject.campaign.record import (
     count_outcomes,
     say_defects,
 )
-from faultinject.campaign.replay import RandomToken, parse_token
+from faultinject.campaign.replay import PlannedToken, RandomToken, parse_token
 from faultinject.campaign.scope import Scope
 from faultinject.campaign.settings import DEFAULT_TRIALS, Settings
 from faultinject.campaign.site import Identity
@@ -138,8 +138,7 @@ def sweep(
             callers) or ``all``.
         persistent: every later eligible call fails too, until the body ends.
         order: 2: call sites that a trial reaches and the clean body does not (handlers,
-            ``finally`` blocks, retries) fail as well, after the trial's own fault. Not after a
-            fault of `fail_pymem`.
+            ``finally`` blocks, retries) fail as well, after the trial's own fault.
         max_errors: of each call of a function at most so many errors, at least 1.
         strict: an injected error that reaches the caller is bad.
         raises: exception types that the body may answer a failure with.
@@ -197,7 +196,7 @@ def sweep(
         hits=Hits.parse(hits),
         identity=_identity(identity),
         persistent=persistent,
-        order=_order(order),
+        order=2 if isinstance(token, PlannedToken) and token.after else _order(order),
         most_errors=None if max_errors is None else _at_least_one("max_errors", max_errors),
         strict=strict,
         limit=_at_least_one("max", max) if max is not None else None,

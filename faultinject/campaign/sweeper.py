@@ -128,11 +128,13 @@ class Sweeper:
         done = self._run(record, baseline, trials, progress, clean_seconds, beyond)
         self._turn.finish(record, done)
         if beyond is not None and len(done) == len(trials):
-            later = [self._planned(fault) for fault in beyond.faults(self._hits)]
+            faults = beyond.faults(self._hits, self._unmeant(reached))
+            later = self._turn.choose_later(record, faults)
             limit = self._settings.limit
-            chosen = later if limit is None else later[: max(0, limit - len(done))]
+            kept = later if limit is None else later[: max(0, limit - len(done))]
+            chosen = [self._planned(fault) for _, fault in kept]
             tried = self._run(record, baseline, chosen, progress, clean_seconds)
-            record.not_run += len(later) - len(tried)
+            self._turn.finish_later(record, [aim for aim, _ in later], tried)
         return record
 
     def replay(
@@ -241,11 +243,13 @@ class Sweeper:
         return take_census(subject, survey, mark, memory, self._oracles, again=False).as_plain()
 
     def _meant(self, reached: list[Reached]) -> list[Reached]:
+        unmeant = self._unmeant(reached)
+        return [item for item in reached if item.capability not in unmeant]
+
+    def _unmeant(self, reached: Iterable[Reached]) -> frozenset[str]:
         """Leave real allocations out of kernel-style code, unless somebody names them."""
-        if not self._settings.by_default:
-            return reached
         modelled = any(registry.get(item.capability).allocates for item in reached)
-        return [item for item in reached if not (modelled and item.capability == allocations.NAME)]
+        return frozenset({allocations.NAME} if self._settings.by_default and modelled else ())
 
     def _plan(self, reached: Iterable[Reached]) -> list[Trial]:
         offers = self._offers(reached)

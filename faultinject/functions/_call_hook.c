@@ -9,7 +9,7 @@
 static PyObject *disable;
 
 static PyObject *
-on_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+on_call(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     if (count != 4) {
         PyErr_SetString(PyExc_TypeError, "on_call(code, offset, callable, first)");
@@ -17,6 +17,11 @@ on_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     }
     if (fi_asking)
         Py_RETURN_NONE;
+#if PY_VERSION_HEX >= 0x030C0000
+    fi_learn_quiet(module);
+#else
+    (void)module;
+#endif
     if (fi_awaited)
         fi_retire_stale(PyThreadState_Get(), 0);
     PyObject *callable = args[2];
@@ -103,6 +108,8 @@ static PyMethodDef functions[] = {
     {"key", key, METH_O, PyDoc_STR("A number that is the same for all ways to call something.")},
     {"watch", watch, METH_VARARGS,
      PyDoc_STR("watch(keys, names, decide, disable, lasting, iterables): look out for these.")},
+    {"quiet", fi_quiet, METH_NOARGS,
+     PyDoc_STR("Addresses of functions beneath which memory is asked for only to see.")},
     {"forget", forget, METH_NOARGS, PyDoc_STR("Look out for nothing any more.")},
     {"on_call", (PyCFunction)(void (*)(void))on_call, METH_FASTCALL,
      PyDoc_STR("The callback of sys.monitoring's CALL.")},

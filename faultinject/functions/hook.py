@@ -62,6 +62,12 @@ class CallHook(Protocol):
     def on_call(self, code: CodeType, offset: int, called: object, first: object, /) -> object:
         """Take an event of ``sys.monitoring``."""
 
+    def quiet(self) -> tuple[int, ...]:
+        """Give the addresses of C functions beneath which memory is asked for only to see.
+
+        They are known once a call has been seen.
+        """
+
 
 class PythonHook:
     """Sees calls without C: it can make them fail before they happen, and nothing else.
@@ -107,6 +113,10 @@ class PythonHook:
         """Look out for nothing any more."""
         self._indices, self._decide = {}, None
         self._places.clear()
+
+    def quiet(self) -> tuple[int, ...]:
+        """Give none: what this asks for, it asks for in frames of its own."""
+        return ()
 
     def _settled(self, code: CodeType, offset: int, key: int) -> object:
         _, last, count = self._places.get((id(code), offset), (code, key, 0))

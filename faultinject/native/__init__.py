@@ -16,7 +16,7 @@ from faultinject.native.places import HARNESS, CodeScope
 from faultinject.native.requests import DOMAINS, PROFILES, Requests
 from faultinject.native.rule import RuleArming
 from faultinject.native.site import NativeEvent, NativeSite
-from faultinject.native.strike import Strike
+from faultinject.native.strike import Strike, Target
 from faultinject.native.veto import VETOED
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Requests",
     "RuleArming",
     "Strike",
+    "Target",
     "call_sites_unavailable",
     "paused",
     "why_unavailable",

@@ -18,7 +18,7 @@ enum fi_mode {
     FI_MODE_RULE,     /* the rule alone; frames are read when a fault is about to strike */
     FI_MODE_FILTERED, /* the rule, for calls that the scope and the filters permit */
     FI_MODE_CENSUS,   /* count, fail nothing */
-    FI_MODE_STRIKE,   /* fail one hit of one site, and perhaps all after it */
+    FI_MODE_STRIKE,   /* fail one hit of a site, or of two, and perhaps all after it */
     FI_MODES,
 };
 
@@ -42,7 +42,12 @@ typedef struct {
     void *caller; /* NULL is any */
     uint64_t hit; /* from 1 */
     int persistent;
+    uint64_t hits; /* so far */
+    int struck;
 } fi_target;
+
+/* The faults of one strike: the second may be reached only because of the first. */
+enum { FI_TARGETS = 2 };
 
 typedef struct {
     uint64_t requests; /* that reached the site table */
@@ -81,9 +86,11 @@ typedef struct {
     fi_path path;
     fi_cstack cstack;
     fi_sites sites;
-    fi_target target;
-    uint64_t hits; /* of the target */
-    int struck;
+    fi_target targets[FI_TARGETS];
+    int n_targets;
+    int to_strike; /* of the targets */
+    int persists;  /* everything fails from now on */
+    int counts;    /* a strike that is a census as well */
     fi_ring ring;
     fi_stats stats;
 } fi_arming;

@@ -19,7 +19,7 @@ from faultinject.native import core
 from faultinject.native.places import CodeScope
 from faultinject.native.requests import DOMAINS, Requests
 from faultinject.native.site import NativeEvent, SiteRow, read_events
-from faultinject.native.veto import VETOED
+from faultinject.native.veto import VETOED, Veto
 
 if TYPE_CHECKING:
     from faultinject.native import _hook
@@ -41,7 +41,7 @@ class NativeArming:
         scope: whose requests count; all code but the harness's if not given.
         requests: which requests count; raw, mem and obj of any size if not given.
         all_tasks: requests of all threads count, not only of the one that arms.
-        veto: C functions under which nothing counts.
+        veto: C functions under which nothing counts, by their names or addresses.
         collect: collect garbage as the last act before arming. That empties the free
             lists, so that what is counted now is counted again in the next run.
     """
@@ -55,7 +55,7 @@ class NativeArming:
         requests: Requests | None = None,
         *,
         all_tasks: bool = False,
-        veto: tuple[str, ...] = VETOED,
+        veto: Veto = VETOED,
         collect: bool = True,
     ) -> None:
         self.scope: Final = CodeScope.of() if scope is None else scope
@@ -84,7 +84,8 @@ class NativeArming:
         *,
         mode: int | None = None,
         attr: _hook._Knobs | None = None,
-        target: _hook._Target | None = None,
+        targets: tuple[_hook._Target, ...] = (),
+        counts: bool = False,
     ) -> _hook.Arming:
         scope = self.scope
         return hook.Arming(
@@ -98,7 +99,8 @@ class NativeArming:
             scope.extensions,
             self._capacity,
             attr,
-            target,
+            targets,
+            counts,
         )
 
     def __enter__(self: Entered) -> Entered:
@@ -186,7 +188,7 @@ class NativeArming:
         ``injected`` faults; requests not counted because they were ``vetoed``, made without
         the GIL (``nogil``), under a trace function (``tracing``), by the ``harness``, with no
         frame under test (``nobody``) or none near enough (``too_deep``); ``sites`` written
-        down; requests that found no room for theirs (``overflow``); ``target_hits``.
+        down; requests that found no room for theirs (``overflow``).
         """
         return dict(self._stats if self._armed is None else self._armed.stats())
 

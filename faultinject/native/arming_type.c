@@ -86,23 +86,44 @@ read_target(fi_target *target, PyObject *given)
     return 0;
 }
 
+/* Read the targets of a strike; other modes have none. */
+static int
+read_targets(fi_arming *self, PyObject *given)
+{
+    Py_ssize_t n = given != NULL ? PyTuple_GET_SIZE(given) : 0;
+    if ((self->mode == FI_MODE_STRIKE) != (n > 0) || n > FI_TARGETS) {
+        PyErr_SetString(PyExc_ValueError, "a strike has one target or two, other modes have none");
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        fi_target *target = &self->targets[self->n_targets++];
+        if (read_target(target, PyTuple_GET_ITEM(given, i)) < 0) {
+            return -1;
+        }
+        self->scope.targets[i] = target->content;
+    }
+    self->to_strike = self->n_targets;
+    return 0;
+}
+
 static PyObject *
 arming_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"mode",       "sizes",    "rules",    "everyone", "scope_depth",
                             "filter_depth", "vetoed", "extensions", "capacity", "attr",
-                            "target",     NULL};
-    PyObject *sizes, *rules, *vetoed, *extensions, *attr = Py_None, *target = Py_None;
-    int mode, everyone, scope_depth, filter_depth;
+                            "targets",    "counts",   NULL};
+    PyObject *sizes, *rules, *vetoed, *extensions, *attr = Py_None, *targets = NULL;
+    int mode, everyone, scope_depth, filter_depth, counts = 0;
     unsigned capacity;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO!OpiiO!O!I|OO", names, &mode,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO!OpiiO!O!I|OO!p", names, &mode,
                                      &PyTuple_Type, &sizes, &rules, &everyone, &scope_depth,
                                      &filter_depth, &PyTuple_Type, &vetoed, &PyTuple_Type,
-                                     &extensions, &capacity, &attr, &target)) {
+                                     &extensions, &capacity, &attr, &PyTuple_Type, &targets,
+                                     &counts)) {
         return NULL;
     }
-    if (mode < 0 || mode >= FI_MODES || (mode == FI_MODE_STRIKE) != (target != Py_None)) {
-        PyErr_SetString(PyExc_ValueError, "no such mode, or a target without a strike");
+    if (mode < 0 || mode >= FI_MODES) {
+        PyErr_SetString(PyExc_ValueError, "no such mode");
         return NULL;
     }
     fi_arming *self = (fi_arming *)type->tp_alloc(type, 0);
@@ -114,15 +135,14 @@ arming_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->attr.shared = everyone;
     self->scope_depth = scope_depth;
     self->filter_depth = filter_depth;
+    self->counts = counts;
     if (read_sizes(self, sizes) < 0 || (attr != Py_None && read_attr(&self->attr, attr) < 0) ||
-        (target != Py_None && read_target(&self->target, target) < 0) ||
-        fi_scope_init(&self->scope, rules) < 0 ||
+        fi_scope_init(&self->scope, rules) < 0 || read_targets(self, targets) < 0 ||
         fi_cstack_init(&self->cstack, vetoed, extensions) < 0 ||
         fi_sites_init(&self->sites, capacity) < 0) {
         Py_DECREF(self);
         return NULL;
     }
-    self->scope.target = self->target.content;
     return (PyObject *)self;
 }
 
@@ -132,7 +152,9 @@ arming_dealloc(fi_arming *self)
     fi_scope_clear(&self->scope);
     fi_cstack_clear(&self->cstack);
     fi_sites_clear(&self->sites);
-    free(self->target.offsets);
+    for (int i = 0; i < self->n_targets; i++) {
+        free(self->targets[i].offsets);
+    }
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
@@ -212,14 +234,31 @@ arming_stats(fi_arming *self, PyObject *Py_UNUSED(ignored))
 {
     const fi_stats *stats = &self->stats;
     return Py_BuildValue(
-        "{sKsKsKsKsKsKsKsKsKsK}", "injected",
+        "{sKsKsKsKsKsKsKsKsK}", "injected",
         (unsigned long long)atomic_load_explicit(&self->ring.total, memory_order_relaxed), "nogil",
         (unsigned long long)atomic_load_explicit(&stats->nogil, memory_order_relaxed), "tracing",
         (unsigned long long)stats->tracing, "harness", (unsigned long long)stats->harness,
         "nobody", (unsigned long long)stats->nobody, "too_deep",
         (unsigned long long)stats->too_deep, "vetoed", (unsigned long long)stats->vetoed,
         "overflow", (unsigned long long)self->sites.overflow, "sites",
-        (unsigned long long)self->sites.n_sites, "target_hits", (unsigned long long)self->hits);
+        (unsigned long long)self->sites.n_sites);
+}
+
+/* Of each target how often its site was reached, and whether it has struck. */
+static PyObject *
+arming_targets(fi_arming *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *rows = PyList_New(0);
+    for (int i = 0; rows != NULL && i < self->n_targets; i++) {
+        const fi_target *target = &self->targets[i];
+        PyObject *row = Py_BuildValue("(KO)", (unsigned long long)target->hits,
+                                      target->struck ? Py_True : Py_False);
+        if (row == NULL || PyList_Append(rows, row) < 0) {
+            Py_CLEAR(rows);
+        }
+        Py_XDECREF(row);
+    }
+    return rows;
 }
 
 /* Feed frames to the filters as if they were the stack: for the rule's vectors. */
@@ -317,6 +356,7 @@ static PyMethodDef arming_methods[] = {
     {"arm", (PyCFunction)arming_arm, METH_NOARGS, "Put it into force."},
     {"sites", (PyCFunction)arming_sites, METH_NOARGS, "What the site table holds, in no order."},
     {"events", (PyCFunction)arming_events, METH_NOARGS, "The last faults, oldest first."},
+    {"targets", (PyCFunction)arming_targets, METH_NOARGS, "How far each target is."},
     {"stats", (PyCFunction)arming_stats, METH_NOARGS, "Counters by name."},
     {"permits", (PyCFunction)arming_permits, METH_O, "The filters' answer for these codes."},
     {"says", (PyCFunction)arming_says, METH_O, "What the rules say of a code object."},

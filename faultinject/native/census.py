@@ -6,17 +6,20 @@ Lives here: `Census`. Not here: which of the sites get a trial
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from faultinject.native import core
 from faultinject.native.arming import NativeArming
 from faultinject.native.places import CodeScope
 from faultinject.native.requests import Requests
 from faultinject.native.site import NativeSite, read_sites
-from faultinject.native.veto import VETOED
+from faultinject.native.veto import VETOED, Veto
 
 if TYPE_CHECKING:
     from faultinject.native import _hook
+
+CAPACITY: Final = 32_768
+"""How many sites a census has room for."""
 
 
 class Census(NativeArming):
@@ -53,8 +56,8 @@ class Census(NativeArming):
         *,
         all_tasks: bool = False,
         by_caller: bool = False,
-        capacity: int = 32_768,
-        veto: tuple[str, ...] = VETOED,
+        capacity: int = CAPACITY,
+        veto: Veto = VETOED,
         collect: bool = True,
     ) -> None:
         super().__init__(scope, requests, all_tasks=all_tasks, veto=veto, collect=collect)

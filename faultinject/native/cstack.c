@@ -241,11 +241,17 @@ fi_cstack_warm_up(void)
     find_maker(&fi_makers[2], "PyType_GenericAlloc");
 }
 
-/* One text of a tuple of str; NULL with an exception set. */
-static const char *
-text_of(PyObject *texts, Py_ssize_t at)
+/* Where a function begins that is given by its name, or by just that; NULL if there is none. */
+static void *
+address_of(PyObject *function)
 {
-    return PyUnicode_AsUTF8(PyTuple_GET_ITEM(texts, at));
+    if (PyLong_Check(function)) {
+        return PyLong_AsVoidPtr(function);
+    }
+    const char *name = PyUnicode_AsUTF8(function);
+    void *start = name != NULL ? dlsym(RTLD_DEFAULT, name) : NULL;
+    return start == NULL && name != NULL && strcmp(name, frame_maker_name) == 0 ? frame_maker
+                                                                                : start;
 }
 
 int
@@ -260,20 +266,16 @@ fi_cstack_init(fi_cstack *cstack, PyObject *vetoed, PyObject *extensions)
         return -1;
     }
     for (Py_ssize_t i = 0; i < n_vetoed; i++) {
-        const char *name = text_of(vetoed, i);
-        if (name == NULL) {
+        void *start = address_of(PyTuple_GET_ITEM(vetoed, i));
+        if (start == NULL && PyErr_Occurred()) {
             return -1;
-        }
-        void *start = dlsym(RTLD_DEFAULT, name);
-        if (start == NULL && strcmp(name, frame_maker_name) == 0) {
-            start = frame_maker;
         }
         if (start != NULL) { /* not every version has every function */
             cstack->vetoed[cstack->n_vetoed++] = start;
         }
     }
     for (Py_ssize_t i = 0; i < n_extensions; i++) {
-        const char *path = text_of(extensions, i);
+        const char *path = PyUnicode_AsUTF8(PyTuple_GET_ITEM(extensions, i));
         char *copy = path != NULL ? strdup(path) : NULL;
         if (copy == NULL) {
             return PyErr_Occurred() ? -1 : (PyErr_NoMemory(), -1);

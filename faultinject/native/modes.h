@@ -143,6 +143,21 @@ FILTERED_fails(fi_arming *arming, int domain, size_t size, void *caller, const c
            filtered_fails(arming, decision, domain, size, caller, &asked.place);
 }
 
+static int
+is_at(const fi_target *target, const fi_place *place, int domain, void *caller)
+{
+    if (target->content != place->content || (target->domain >= 0 && target->domain != domain) ||
+        (target->caller != NULL && target->caller != caller)) {
+        return 0;
+    }
+    for (int i = 0; i < target->n_offsets; i++) {
+        if (target->offsets[i] == place->lasti) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Write down a new site, once its C stack has been looked at. */
 static COLD fi_site *
 new_site(fi_arming *arming, fi_site *slot, uint64_t key, const fi_place *place, int domain,
@@ -162,13 +177,9 @@ new_site(fi_arming *arming, fi_site *slot, uint64_t key, const fi_place *place, 
     } else if (!(place->says & FI_INCLUDE)) {
         site.flags |= FI_SITE_FOREIGN;
     }
-    const fi_target *target = &arming->target;
-    if (place->is_target && (target->domain < 0 || target->domain == domain) &&
-        (target->caller == NULL || target->caller == caller)) {
-        for (int i = 0; i < target->n_offsets; i++) {
-            if (target->offsets[i] == place->lasti) {
-                site.flags |= FI_SITE_TARGET;
-            }
+    for (int i = 0; place->is_target && i < arming->n_targets; i++) {
+        if (is_at(&arming->targets[i], place, domain, caller)) {
+            site.flags |= (uint8_t)(FI_SITE_TARGET << i);
         }
     }
     return fi_sites_fill(&arming->sites, slot, &site) ? slot : NULL;
@@ -297,31 +308,55 @@ strike(fi_arming *arming, const fi_site *site, size_t size)
         return 0;
     }
     fi_place place = {.code = site->code, .lasti = site->lasti};
-    arming->struck = 1;
     note(arming, site->domain, size, site->caller, &place);
+    return 1;
+}
+
+/* A request at a site of the strike's. */
+static COLD int
+target_fails(fi_arming *arming, const fi_site *site, size_t size)
+{
+    int fails = arming->persists;
+    for (int i = 0; i < arming->n_targets; i++) {
+        fi_target *target = &arming->targets[i];
+        /* Not "==": a hit whose own stack is vetoed hands its turn on. */
+        if (site->flags & (FI_SITE_TARGET << i) && ++target->hits >= target->hit &&
+            !target->struck) {
+            fails |= 1 << (i + 1);
+        }
+    }
+    if (!fails || !strike(arming, site, size)) {
+        return 0;
+    }
+    for (int i = 0; i < arming->n_targets; i++) {
+        fi_target *target = &arming->targets[i];
+        if (fails & 1 << (i + 1)) {
+            target->struck = 1;
+            arming->to_strike--;
+            arming->persists |= target->persistent;
+        }
+    }
     return 1;
 }
 
 static inline int
 STRIKE_fails(fi_arming *arming, int domain, size_t size, void *caller, const char *cfa)
 {
-    if (arming->struck && !arming->target.persistent) {
+    int counts = arming->counts;
+    if (!arming->to_strike && !arming->persists && !counts) {
         return 0;
     }
-    fi_site *site = resolve(arming, domain, size, caller, cfa, !arming->struck);
+    fi_site *site = resolve(arming, domain, size, caller, cfa, !arming->persists && !counts);
     if (LIKELY(site == NULL)) {
         return 0;
     }
-    if (site->flags & FI_SITE_TARGET) {
+    if (counts) {
         fi_site_hit(site, size);
-        /* Not "==": a hit whose own stack is vetoed hands its turn on. */
-        if (++arming->hits < arming->target.hit && !arming->struck) {
-            return 0;
-        }
-    } else if (!arming->struck) {
-        return 0;
     }
-    return strike(arming, site, size);
+    if (LIKELY(site->flags < FI_SITE_TARGET)) {
+        return arming->persists && strike(arming, site, size);
+    }
+    return target_fails(arming, site, size);
 }
 
 #endif

@@ -14,7 +14,7 @@ from faultinject.native import core
 from faultinject.native.arming import NativeArming
 from faultinject.native.places import CodeScope
 from faultinject.native.requests import Requests
-from faultinject.native.veto import VETOED
+from faultinject.native.veto import VETOED, Veto
 
 if TYPE_CHECKING:
     from faultinject.native import _hook
@@ -59,7 +59,7 @@ class RuleArming(NativeArming):
         nth: int = 0,
         marked: bool = False,
         all_tasks: bool = False,
-        veto: tuple[str, ...] = VETOED,
+        veto: Veto = VETOED,
         collect: bool = False,
     ) -> None:
         given = CodeScope.of() if scope is None else scope

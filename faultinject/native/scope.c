@@ -207,7 +207,8 @@ fi_scope_add(fi_scope *scope, PyCodeObject *code)
     Py_INCREF(code); /* does not allocate */
     added->code = code;
     added->content = fi_content(code->co_filename, code->co_qualname, code->co_firstlineno);
-    added->is_target = scope->target != 0 && added->content == scope->target;
+    added->is_target =
+        added->content == scope->targets[0] || added->content == scope->targets[1];
     for (int i = 0; i < scope->n_rules; i++) {
         if (has_lines(&scope->rules[i]) && matches_code(&scope->rules[i], code)) {
             added->by_line = 1;

@@ -39,7 +39,7 @@ typedef struct {
     uint64_t content;   /* see fi_content; what survives exec() */
     uint8_t says;       /* FI_INCLUDE ... FI_REJECT; FI_INCLUDE is also the default */
     uint8_t by_line;    /* says depends on the line: ask fi_scope_at_line */
-    uint8_t is_target;  /* its content is the strike's */
+    uint8_t is_target;  /* its content is that of a target of the strike's */
 } fi_code;
 
 typedef struct {
@@ -47,7 +47,7 @@ typedef struct {
     int n_rules;
     int any_include; /* without one, all code is under test that is not omitted */
     int filters;     /* which of FI_REQUIRE and FI_REJECT occur */
-    uint64_t target; /* content of the code that is to fail; 0 is none */
+    uint64_t targets[2]; /* contents of the code that is to fail; 0 is none */
     fi_code *slots;  /* owned, libc */
     size_t n_slots;  /* a power of two */
     size_t n_codes;

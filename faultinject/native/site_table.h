@@ -19,8 +19,8 @@ enum {
     FI_SITE_VETOED = 1,
     FI_SITE_EXTENSION = 2, /* an extension under test asks: any Python frame will do */
     FI_SITE_FOREIGN = 4,   /* looked at for an extension, and nobody's */
-    FI_SITE_TARGET = 8,    /* the strike's */
-    FI_SITE_MIXED = 16,    /* an extension's, where others have asked as well */
+    FI_SITE_MIXED = 8,     /* an extension's, where others have asked as well */
+    FI_SITE_TARGET = 16,   /* the strike's first one; those of its others follow */
 };
 
 enum { FI_SURE = 64 };

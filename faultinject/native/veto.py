@@ -15,7 +15,7 @@ asks for at its RESUME: that prepares it for tools that monitor it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 _TRACEBACK: Final = "the traceback loses the line at fault, or the pending exception is dropped"
 _FUNCTION: Final = "MAKE_FUNCTION releases the code object once too often; a later use crashes"
@@ -35,5 +35,8 @@ REASONS: Final[dict[str, str]] = {
 }
 """What goes wrong in each function, by its name."""
 
-VETOED: Final = tuple(REASONS)
+Veto: TypeAlias = tuple[str | int, ...]
+"""C functions, each by its name or its address."""
+
+VETOED: Final[Veto] = tuple(REASONS)
 """The veto that is on by default."""

@@ -130,7 +130,7 @@ OPTIONS = (
         "order",
         "whole",
         "2: what a trial reaches that the clean run does not (handlers, finally blocks, retries) "
-        "fails as well, after the trial's own fault. Not after a fault of fail_pymem.",
+        "fails as well, after the trial's own fault.",
         "1|2",
         1,
         least=1,

@@ -222,6 +222,8 @@ def _token_options(
             spec for spec in values["spec"] or () if ":" in spec and "probability" not in spec
         ),
         "function": "" if calls is None else "|".join(values["function"]),
+        # What sees calls allocates in every run where faults may come one after the other.
+        "order": "2" if calls is not None and values["order"] > 1 else "",
         "strict": "Y" if values["strict"] else "",
         "timeout": "" if values["timeout"] is None else f"{values['timeout']:g}",
         "fork-after": "" if values["fork-after"] == "session" else values["fork-after"],
@@ -265,6 +267,7 @@ def _apply_token(values: dict[str, Any], names: dict[str, str], token: Token) ->
         own = [text for text in carried.get("spec", ()) if _names(text) & token.capabilities]
         spelled = any(_CALLS in _names(text) for text in own)
         carried["function"] = None if spelled else _carried_calls(token)
+        carried["order"] = 2 if token.after is not None or "order" in token.options else 1
         named = {name for text in own for name in _names(text)} | {_CALLS}
         carried["spec"] = own + sorted(token.capabilities - named) or None
     if "strict" in token.options:
@@ -277,7 +280,7 @@ def _apply_token(values: dict[str, Any], names: dict[str, str], token: Token) ->
 
 def _carried_calls(token: PlannedToken) -> list[str] | None:
     """Give what `--fail-function` has to say for a token's faults to be found again."""
-    if _CALLS not in token.capabilities:
+    if _CALLS not in token.capabilities and "order" not in token.options:
         return None
     if "function" in token.options:
         return split(token.options["function"], "|")

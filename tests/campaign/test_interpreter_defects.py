@@ -167,12 +167,12 @@ def name_of(defect: Defect) -> str:
 
 class UnvetoedCensus(allocations.NativeCensus):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, veto=(), **settings)
+        super().__init__(*arguments, **{**settings, "veto": ()})
 
 
 class UnvetoedStrike(allocations.NativeStrike):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, veto=(), **settings)
+        super().__init__(*arguments, **{**settings, "veto": ()})
 
 
 Judged = list[tuple[Evidence, TrialRecord]]

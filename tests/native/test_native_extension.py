@@ -8,7 +8,7 @@ import operator
 import pytest
 from native_children import in_a_child
 
-from faultinject.native import Census, CodeScope, NativeSite, Strike, why_unavailable
+from faultinject.native import Census, CodeScope, NativeSite, Strike, Target, why_unavailable
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 _json = pytest.importorskip("_json")
@@ -44,7 +44,7 @@ def test_its_sites_are_the_python_lines_that_call_into_it() -> None:
 
 def test_a_strike_at_each_of_them_is_reached() -> None:
     def trial(site: NativeSite) -> bool:
-        strike = Strike(site, scope=EXTENSION)
+        strike = Strike(Target(site), scope=EXTENSION)
         try:
             with strike:
                 decode()

@@ -22,6 +22,7 @@ from faultinject.native import (
     Requests,
     RuleArming,
     Strike,
+    Target,
     core,
     paused,
     why_unavailable,
@@ -163,7 +164,7 @@ def test_frames_of_a_tracer_do_not_count() -> None:
 
 def strike_at(site: NativeSite, name: str, **settings: object) -> tuple[str, list[int], int]:
     """Strike in this process; give the error's type, its lines, and the faults."""
-    strike = Strike(site, scope=BODIES, **settings)  # type: ignore[arg-type]
+    strike = Strike(Target(site), scope=BODIES, **settings)  # type: ignore[arg-type]
     lines: list[int] = []
     error = ""
     try:
@@ -203,7 +204,7 @@ def test_a_strike_fails_the_hit_that_was_asked_for() -> None:
             names["fill"]()  # type: ignore[operator]
         (site,) = (s for s in census.sites if s.line == 4 and s.hits == 9)
         try:
-            with Strike(site, hit, scope=scope):
+            with Strike(Target(site, hit), scope=scope):
                 names["fill"]()  # type: ignore[operator]
         except MemoryError as error:
             kept.append(error.__traceback__.tb_next.tb_frame.f_locals["n"])  # type: ignore[union-attr]
@@ -216,7 +217,7 @@ def test_a_persistent_strike_fails_everything_after_it() -> None:
     def run() -> tuple[int, int]:
         failed = 0
         first = census_of("parse_numbers")[0]
-        with Strike(first, scope=BODIES, persistent=True) as strike:
+        with Strike(Target(first, persistent=True), scope=BODIES) as strike:
             for _ in range(3):
                 try:
                     native_bodies.parse_numbers()
@@ -242,7 +243,7 @@ def test_code_made_by_exec_is_found_again_by_content() -> None:
     site = census.sites[-1]
 
     def run() -> bool:
-        strike = Strike(site, scope=scope)
+        strike = Strike(Target(site), scope=scope)
         body = make()
         with pytest.raises(MemoryError), strike:
             body()  # type: ignore[operator]

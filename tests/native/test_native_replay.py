@@ -10,7 +10,7 @@ import native_bodies
 import pytest
 from native_children import Ended, in_a_child
 
-from faultinject.native import Census, CodeScope, NativeSite, Strike, why_unavailable
+from faultinject.native import Census, CodeScope, NativeSite, Strike, Target, why_unavailable
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 
@@ -24,7 +24,7 @@ def census_of(name: str, by_caller: bool) -> list[NativeSite]:
 
 
 def trial(site: NativeSite, name: str, hit: int) -> str:
-    strike = Strike(site, hit, scope=BODIES, all_tasks=True)
+    strike = Strike(Target(site, hit), scope=BODIES, all_tasks=True)
     try:
         with strike:
             native_bodies.BODIES[name]()

@@ -186,6 +186,63 @@ def test_what_only_a_trial_reaches_fails_in_a_second_order_and_is_replayed(tmp_p
     assert called(again, "test_save") == found[2:]
 
 
+TWO_WAYS = """
+import os
+
+
+def where():
+    return os.getcwd()
+
+
+def names(path):
+    try:
+        return os.listdir(path)
+    except OSError:
+        return where()
+
+
+def size(path):
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return where()
+"""
+
+BOTH = """
+import ways
+
+
+def test_names(tmp_path):
+    ways.names(tmp_path)
+
+
+def test_size(tmp_path):
+    ways.size(tmp_path)
+"""
+
+
+@pytest.mark.parametrize(("per", "times"), [("test", 2), ("suite", 1)])
+def test_what_two_faults_lead_to_is_tried_once_where_a_suite_tries_each_site_once(
+    tmp_path: Path, per: str, times: int
+) -> None:
+    campaign = run_in(
+        tmp_path,
+        {"ways.py": TWO_WAYS, "test_ways.py": BOTH, "pytest.ini": "[pytest]\n"},
+        *("--fail-function=os.listdir:EACCES|os.path.getsize:EACCES|os.getcwd:ENOENT",),
+        *("--fail-alloc-order=2", f"--fail-alloc-per={per}"),
+    )
+
+    faults = [
+        trial["fault"].partition(" at ")[0]
+        for test in ("test_names", "test_size")
+        for trial in campaign.tests[f"test_ways.py::{test}"]["trials"]
+    ]
+    behind = [fault for fault in faults if " after " in fault]
+    assert len(behind) == times
+    assert behind[0] == "os.getcwd: OSError(ENOENT) after os.listdir: OSError(EACCES)"
+    assert campaign.summary["not_run"] == 0
+
+
 def test_a_known_problem_fails_no_run(tmp_path: Path) -> None:
     known = "--fail-alloc-known=known.txt"
     (tmp_path / "known.txt").touch()
