@@ -61,20 +61,24 @@ class Allocations:
         code: whose requests.
         identity: how finely two call sites are told apart. For ``site`` that is the
             C function that asks; the Python callers do not matter.
+        beside_calls: whether calls of functions are seen at the same time.
     """
 
     knobs: Mapping[str, Any]
     requests: Requests
     code: CodeScope
     identity: Identity
+    beside_calls: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, knobs: Mapping[str, Any]) -> Allocations:
+    def of(
+        cls, settings: Settings, knobs: Mapping[str, Any], *, beside_calls: bool = False
+    ) -> Allocations:
         """Read the settings of a sweep."""
         own = {*fail_pymem.gates, "profile"}
         armed = fail_pymem(**{name: knobs[name] for name in own & knobs.keys()})
         code = code_scope(settings, knobs)
-        return cls(knobs, requests_of(armed.gates), code, settings.identity)
+        return cls(knobs, requests_of(armed.gates), code, settings.identity, beside_calls)
 
     def census(self) -> AllocationCensus:
         """Make the census of one run."""
@@ -92,6 +96,11 @@ class Allocations:
     def rule(self, seed: int) -> AllocationRule:
         """Make a random fault by the knobs of the SPEC."""
         return AllocationRule(self, seed)
+
+    @property
+    def veto(self) -> Veto:
+        """Functions beneath which nothing counts, for an arming that is to be made now."""
+        return (*VETOED, *hook.quiet()) if self.beside_calls else VETOED
 
     @property
     def attr_knobs(self) -> dict[str, Any]:
@@ -183,7 +192,7 @@ class _Counting(_Stretches):
             allocations.requests,
             all_tasks=True,
             by_caller=allocations.identity is Identity.SITE,
-            veto=_veto(),
+            veto=allocations.veto,
         )
 
     def _add(self, sites: Iterable[NativeSite]) -> None:
@@ -249,7 +258,7 @@ class AllocationFaults(_Counting):
             scope=allocations.code,
             requests=allocations.requests,
             all_tasks=True,
-            veto=_veto(),
+            veto=allocations.veto,
         )
 
     def _ended(self, arming: NativeArming) -> None:
@@ -284,11 +293,6 @@ class AllocationRule(_Stretches):
             all_tasks=True,
             collect=True,
         )
-
-
-def _veto() -> Veto:
-    """Add to the veto what the seeing of calls asks for."""
-    return (*VETOED, *hook.quiet())
 
 
 def _site_of(found: NativeSite, *, by_line: bool) -> Site:

@@ -202,11 +202,13 @@ class Struck:
         if observers:
             seated = observers[0] if len(observers) == 1 else _Several(observers)
             self._parts.append(observed(seated, asked))
-        self._others: list[CallFaults | AllocationFaults] = []
-        if called is not None and (of_calls or of_memory or counts):
-            # What sees calls allocates in their name: with real allocations it does in each
-            # run what it did in the census.
-            self._others.append(called.faults(of_calls, counts=counts or bool(of_memory)))
+        self._others: list[CallCensus | CallFaults | AllocationFaults] = []
+        if called is not None and of_calls:
+            self._others.append(called.faults(of_calls, counts=counts))
+        elif called is not None and (of_memory or counts):
+            # Garbage is collected by the count of what was made, our own included: where real
+            # allocations are to be met again, a run looks at calls as the census did.
+            self._others.append(called.census())
         if allocated is not None and (of_memory or counts):
             self._others.append(allocated.faults(of_memory, counts=counts))
         self._parts += self._others
@@ -282,7 +284,12 @@ class Armables:
         self._asked, apart = _parted(settings.swept)
         self._watch = _watch_of(settings, self._asked)
         allocating, calling = apart.get(allocations.NAME), apart.get(calls.NAME)
-        self._allocations = None if allocating is None else Allocations.of(settings, allocating)
+        beside_calls = calling is not None and settings.order > 1
+        self._allocations = (
+            None
+            if allocating is None
+            else Allocations.of(settings, allocating, beside_calls=beside_calls)
+        )
         self._calls = None if calling is None else Calls.of(settings, calling)
 
     @property

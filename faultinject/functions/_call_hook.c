@@ -67,6 +67,8 @@ watch(PyObject *Py_UNUSED(module), PyObject *args)
             goto failed;
         fi_put(&new_names, fi_name_key(name), 0);
     }
+    if (fi_prepare_questions(PyTuple_GET_SIZE(keys)) < 0)
+        goto failed;
     fi_clear_table(&fi_callables);
     fi_clear_table(&fi_names);
     fi_callables = new_callables;

@@ -43,17 +43,16 @@ extern PyObject *fi_decide;
 extern _Thread_local int fi_asking; /* what we call ourselves is no call of the code under test */
 extern int fi_awaited;              /* stand-ins for one call that is about to happen */
 
-/* Never part of another function: fail_pymem knows them by their addresses. */
-#define APART __attribute__((noinline))
-APART int fi_ask(int index, PyObject *callable, PyObject *const *args, size_t nargsf,
-                 PyObject *kwnames, enum act *act, PyObject **payload);
-APART int fi_arrange(int index, PyObject *callable, PyObject *first);
+int fi_ask(int index, PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames,
+           enum act *act, PyObject **payload);
+int fi_arrange(int index, PyObject *callable, PyObject *first);
+int fi_prepare_questions(Py_ssize_t count);
 int fi_put_lasting(PyObject *callable);
 void fi_retire_stale(PyThreadState *thread, int lasting);
 void fi_drop_unseen(PyObject *result);
 PyObject *fi_raise_error(PyObject *error);
 
-/* -- call_quiet.c: where in C all this asks for memory ---------------------------------------- */
+/* -- call_quiet.c: where in C this makes the interpreter ask for memory ------------------------ */
 
 PyObject *fi_quiet(PyObject *module, PyObject *ignored);
 #if PY_VERSION_HEX >= 0x030C0000

@@ -1,7 +1,8 @@
-/* call_quiet.c - where in C the seeing of calls itself asks for memory.
+/* call_quiet.c - where in C the interpreter asks for memory because calls are seen.
  *
- * Those requests are nobody's: fail_pymem leaves alone what is asked for beneath these
- * functions (native/cstack.h), so that a call is not failed because somebody looks at it. */
+ * Those requests are nobody's: fail_pymem leaves alone what is asked for beneath such a
+ * function (native/cstack.h), so that a call is not failed because somebody looks at it. We
+ * ourselves ask for none (call_standin.c). */
 #define _GNU_SOURCE
 #include "call_hook.h"
 
@@ -53,19 +54,9 @@ fi_learn_quiet(PyObject *module)
 }
 #endif
 
-/* The addresses of these functions. */
+/* The addresses of such functions. */
 PyObject *
 fi_quiet(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    void *found[] = {(void *)(uintptr_t)fi_ask, (void *)(uintptr_t)fi_arrange, instrumenter};
-    Py_ssize_t count = instrumenter ? 3 : 2;
-    PyObject *addresses = PyTuple_New(count);
-    for (Py_ssize_t i = 0; addresses && i < count; i++) {
-        PyObject *address = PyLong_FromVoidPtr(found[i]);
-        if (!address)
-            Py_CLEAR(addresses);
-        else
-            PyTuple_SET_ITEM(addresses, i, address);
-    }
-    return addresses;
+    return instrumenter ? Py_BuildValue("(N)", PyLong_FromVoidPtr(instrumenter)) : PyTuple_New(0);
 }

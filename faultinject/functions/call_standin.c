@@ -21,6 +21,13 @@ typedef struct Standin {
 } Standin;
 
 static Standin *standins;
+
+/* Looking at a call asks for no memory where that can be helped: somebody may be counting, or
+ * failing, what the code under test asks for. */
+enum { SPARE_STANDINS = 16, SPARE_TUPLES = 9 };
+static Standin spare_standins[SPARE_STANDINS]; /* free where there is no callable */
+static PyObject *spare_tuples[SPARE_TUPLES];   /* by length, without items; never tracked */
+static PyObject *numbers;                      /* of the callables, as Python's ints */
 int fi_awaited; /* how many of them are for one call that is about to happen */
 
 static PyObject *stand_in(PyObject *, PyObject *const *, size_t, PyObject *);
@@ -44,6 +51,25 @@ other_of(PyObject *callable)
     return item;
 }
 
+static Standin *
+new_standin(void)
+{
+    for (int i = 0; i < SPARE_STANDINS; i++) {
+        if (!spare_standins[i].callable)
+            return &spare_standins[i];
+    }
+    return PyMem_RawCalloc(1, sizeof(Standin));
+}
+
+static void
+free_standin(Standin *item)
+{
+    if (item >= spare_standins && item < spare_standins + SPARE_STANDINS)
+        item->callable = NULL;
+    else
+        PyMem_RawFree(item);
+}
+
 /* Take one out of the list, and out of its callable if it was the last one there. */
 static void
 retire(Standin **link)
@@ -57,7 +83,7 @@ retire(Standin **link)
             *slot = item->original;
     }
     PyObject *callable = item->callable;
-    PyMem_RawFree(item);
+    free_standin(item);
     Py_DECREF(callable);
 }
 
@@ -85,7 +111,7 @@ put_standin(PyObject *callable, int lasting)
     if (!slot)
         return 0;
     Standin *other = other_of(callable);
-    Standin *item = PyMem_RawCalloc(1, sizeof *item);
+    Standin *item = new_standin();
     if (!item) {
         PyErr_NoMemory();
         return -1;
@@ -233,6 +259,68 @@ act_on(enum act act, PyObject *payload, vectorcallfunc original, PyObject *calla
     Py_UNREACHABLE();
 }
 
+/* Make ready for questions about so many callables; 0 is success. */
+int
+fi_prepare_questions(Py_ssize_t count)
+{
+    PyObject *made = PyTuple_New(count);
+    for (Py_ssize_t i = 0; made && i < count; i++) {
+        PyObject *number = PyLong_FromSsize_t(i);
+        if (!number)
+            Py_CLEAR(made);
+        else
+            PyTuple_SET_ITEM(made, i, number);
+    }
+    if (!made)
+        return -1;
+    Py_XSETREF(numbers, made);
+    for (Py_ssize_t length = 1; length < SPARE_TUPLES; length++) {
+        if (!spare_tuples[length]) {
+            if (!(spare_tuples[length] = PyTuple_New(length)))
+                return -1;
+            PyObject_GC_UnTrack(spare_tuples[length]);
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+take_tuple(Py_ssize_t length)
+{
+    PyObject *spare = length > 0 && length < SPARE_TUPLES ? spare_tuples[length] : NULL;
+    if (!spare)
+        return PyTuple_New(length);
+    spare_tuples[length] = NULL;
+    return spare;
+}
+
+static void
+give_back(PyObject *tuple)
+{
+    Py_ssize_t length = PyTuple_GET_SIZE(tuple);
+    if (length == 0 || length >= SPARE_TUPLES || spare_tuples[length]) {
+        Py_DECREF(tuple);
+    }
+    else if (Py_REFCNT(tuple) > 1) { /* somebody keeps it: from now on it is one like others */
+        if (!PyObject_GC_IsTracked(tuple))
+            PyObject_GC_Track(tuple);
+        Py_DECREF(tuple);
+    }
+    else {
+        if (PyObject_GC_IsTracked(tuple))
+            PyObject_GC_UnTrack(tuple); /* nobody must find it while it has no items */
+        for (Py_ssize_t i = 0; i < length; i++) {
+            PyObject *item = PyTuple_GET_ITEM(tuple, i);
+            PyTuple_SET_ITEM(tuple, i, NULL);
+            Py_XDECREF(item);
+        }
+        if (spare_tuples[length])
+            Py_DECREF(tuple); /* an item's end has asked meanwhile */
+        else
+            spare_tuples[length] = tuple;
+    }
+}
+
 /* Ask Python about a call. 1: it goes on; 0: `act` and `payload` (a new reference) say what
  * becomes of it; -1: an error. */
 int
@@ -243,10 +331,11 @@ fi_ask(int index, PyObject *callable, PyObject *const *args, size_t nargsf, PyOb
     if (!asked || index < 0 || fi_asking)
         return 1;
     Py_ssize_t count = PyVectorcall_NARGS(nargsf), named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-    PyObject *number = PyLong_FromLong(index), *given = PyTuple_New(count + named);
+    PyObject *number = PyTuple_GET_ITEM(numbers, index), *given = take_tuple(count + named);
     PyObject *answer = NULL;
     Py_INCREF(asked);
-    if (number && given) {
+    Py_INCREF(number);
+    if (given) {
         for (Py_ssize_t i = 0; i < count + named; i++)
             PyTuple_SET_ITEM(given, i, Py_NewRef(args[i] ? args[i] : Py_None));
         fi_asking = 1;
@@ -254,8 +343,9 @@ fi_ask(int index, PyObject *callable, PyObject *const *args, size_t nargsf, PyOb
                                               kwnames ? kwnames : Py_None, NULL);
         fi_asking = 0;
     }
-    Py_XDECREF(number);
-    Py_XDECREF(given);
+    Py_DECREF(number);
+    if (given)
+        give_back(given);
     Py_DECREF(asked);
     if (!answer)
         return -1;

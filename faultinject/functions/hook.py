@@ -63,9 +63,9 @@ class CallHook(Protocol):
         """Take an event of ``sys.monitoring``."""
 
     def quiet(self) -> tuple[int, ...]:
-        """Give the addresses of C functions beneath which memory is asked for only to see.
+        """Give the addresses of C functions that ask for memory because calls are seen.
 
-        They are known once a call has been seen.
+        They are known once a call has been seen. On 3.11 there are none.
         """
 
 
@@ -115,7 +115,7 @@ class PythonHook:
         self._places.clear()
 
     def quiet(self) -> tuple[int, ...]:
-        """Give none: what this asks for, it asks for in frames of its own."""
+        """Give none: nothing here can find them."""
         return ()
 
     def _settled(self, code: CodeType, offset: int, key: int) -> object:

@@ -271,6 +271,7 @@ fi_cstack_init(fi_cstack *cstack, PyObject *vetoed, PyObject *extensions)
             return -1;
         }
         if (start != NULL) { /* not every version has every function */
+            cstack->any_unnamed |= PyLong_Check(PyTuple_GET_ITEM(vetoed, i));
             cstack->vetoed[cstack->n_vetoed++] = start;
         }
     }

@@ -24,6 +24,7 @@ enum { FI_SEEN_SLOTS = 512 }; /* a power of two */
 typedef struct {
     void **vetoed; /* owned, libc: where the functions begin */
     int n_vetoed;
+    int any_unnamed; /* of the vetoed ones: they ask for ints, as everybody does */
     char **extensions; /* owned, libc: paths of shared objects */
     int n_extensions;
     /* Addresses that were looked up, each with the answer in its lowest bit: dladdr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,15 @@ def test_each_chain_is_replayed_by_its_token(written: Callable[[], int], spec: s
     ]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
 def test_what_sees_calls_is_failed_by_nobody(tmp_path: Path) -> None:
-    """It asks for memory at the call's own line, where the call itself may ask for none."""
+    """The interpreter makes an int of a call's place, where the call itself asks for nothing."""
+    names: dict[str, Any] = {}
+    source = "def far_in(call):\n" + 100 * "    kept = call\n" + "    call()\n"
+    exec(compile(source, "/far_in.py", "exec"), names)
 
     def body() -> None:
+        names["far_in"](os.getpid)
         os.close(descriptor)
 
     descriptor = os.open(tmp_path, os.O_RDONLY)
@@ -126,7 +132,7 @@ def test_what_sees_calls_is_failed_by_nobody(tmp_path: Path) -> None:
         os.close(descriptor)
 
     assert [
-        (trial.line, trial.hit)
+        (trial.line, trial.hit, trial.outcome)
         for trial in second.trials
         if trial.capability == "fail_pymem" and not trial.fault
-    ] == [(trial.line, trial.hit) for trial in first.trials]
+    ] == [(trial.line, trial.hit, trial.outcome) for trial in first.trials]
