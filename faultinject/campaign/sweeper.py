@@ -13,21 +13,17 @@ from itertools import takewhile
 from typing import Any
 
 from faultinject.campaign import allocations
-from faultinject.campaign.aim import Aim, aims_at
 from faultinject.campaign.armable import Armable, Armables
-from faultinject.campaign.assignment import Assignment, Turn
-from faultinject.campaign.c_stacks import in_a_line, read_stack
+from faultinject.campaign.assignment import Assignment
 from faultinject.campaign.census import Reached, count_sites, from_plain
-from faultinject.campaign.chains import Beyond, describe_chain
-from faultinject.campaign.evidence import Evidence
+from faultinject.campaign.chains import Beyond
 from faultinject.campaign.forecast import Foreseen
-from faultinject.campaign.interpreter_defects import recognise
 from faultinject.campaign.isolation import Ended, Isolation, Mark
+from faultinject.campaign.judge import Judge
 from faultinject.campaign.limits import address_space, peak_growth
+from faultinject.campaign.offers import Offers, Trial
 from faultinject.campaign.oracles.bundle import Bundle
 from faultinject.campaign.order import CALLS, REACH, Errand, Order
-from faultinject.campaign.outcome import Outcome, Verdict, judge
-from faultinject.campaign.plan import Hits
 from faultinject.campaign.record import TestRecord, TrialRecord
 from faultinject.campaign.replay import (
     PlannedToken,
@@ -35,12 +31,10 @@ from faultinject.campaign.replay import (
     Token,
     find,
     parse_token,
-    token_of,
 )
-from faultinject.campaign.settings import RandomMode, Settings
-from faultinject.campaign.site import Identity
+from faultinject.campaign.settings import Settings
 from faultinject.campaign.strike import PlannedFault
-from faultinject.campaign.told import details, evidence_of, headline, last_line
+from faultinject.campaign.told import evidence_of, last_line
 from faultinject.campaign.trial import (
     Baseline,
     ColdMemory,
@@ -49,19 +43,14 @@ from faultinject.campaign.trial import (
     conduct,
     take_census,
 )
-from faultinject.campaign.witness import Watched, Witness, entered_beyond
+from faultinject.campaign.turn import Turn
+from faultinject.campaign.witness import Watched, Witness
 from faultinject.capabilities import registry
 from faultinject.engine.log import injections
-from faultinject.prng import derive
 
 # Told after each trial: the record, how many are done, how many there are.
 # An answer of False ends the sweep.
 Progress = Callable[[TrialRecord, int, int], object]
-
-Trial = tuple[PlannedFault | None, Armable, Token]
-
-# A fault of the census, or a random trial of one SPEC.
-_Offer = PlannedFault | tuple[RandomMode, int]
 
 
 class Sweeper:
@@ -94,10 +83,12 @@ class Sweeper:
         self._name = name
         self._shown = shown
         self._armables = Armables(settings)
+        self._offers = Offers(settings, self._armables, name=name, shown=shown)
+        self._judge = Judge(settings, extensions=self._armables.extensions, shown=shown)
         self._memory = ColdMemory()
         self._is_settled = False
         self._oracles = Bundle(settings.oracles, shown)
-        self._turn = turn or Assignment("test", shard=settings.shard).turn(name)
+        self._turn = turn or Turn(Assignment("test", shard=settings.shard), name)
         self._witness = witness
 
     def foresee(self, *, clean_seconds: float = 0.0) -> Foreseen | None:
@@ -106,7 +97,7 @@ class Sweeper:
         if baseline is None:
             return None
         reached = self._meant(from_plain(baseline.reached))
-        aims = tuple(aim for aim, _ in self._offers(reached))
+        aims = tuple(aim for aim, _ in self._offers.behind(reached))
         return Foreseen(clean_seconds, count_sites(reached), aims)
 
     def sweep(self, *, clean_seconds: float = 0.0, progress: Progress | None = None) -> TestRecord:
@@ -128,11 +119,11 @@ class Sweeper:
         done = self._run(record, baseline, trials, progress, clean_seconds, beyond)
         self._turn.finish(record, done)
         if beyond is not None and len(done) == len(trials):
-            faults = beyond.faults(self._hits, self._unmeant(reached))
+            faults = beyond.faults(self._offers.hits, self._unmeant(reached))
             later = self._turn.choose_later(record, faults)
             limit = self._settings.limit
             kept = later if limit is None else later[: max(0, limit - len(done))]
-            chosen = [self._planned(fault) for _, fault in kept]
+            chosen = [self._offers.trial(fault) for _, fault in kept]
             tried = self._run(record, baseline, chosen, progress, clean_seconds)
             self._turn.finish_later(record, [aim for aim, _ in later], tried)
         return record
@@ -252,49 +243,9 @@ class Sweeper:
         return frozenset({allocations.NAME} if self._settings.by_default and modelled else ())
 
     def _plan(self, reached: Iterable[Reached]) -> list[Trial]:
-        offers = self._offers(reached)
+        offers = self._offers.behind(reached)
         chosen = self._turn.choose([aim for aim, _ in offers], self._settings.limit)
-        return [self._offered(offers[number][1]) for number in chosen]
-
-    def _offers(self, reached: Iterable[Reached]) -> list[tuple[Aim, _Offer]]:
-        """Give all that could be tried: the faults of a census, then the random trials."""
-        settings = self._settings
-        offers: list[tuple[Aim, _Offer]] = []
-        offers += aims_at(reached, self._hits, persistent=settings.persistent)
-        offers += [
-            (Aim(mode.spec, None, str(number), test=self._name), (mode, number))
-            for mode in settings.random
-            for number in range(settings.trials)
-        ]
-        return offers
-
-    @property
-    def _hits(self) -> Hits:
-        return Hits("all") if self._settings.identity is Identity.ALL else self._settings.hits
-
-    def _offered(self, offer: _Offer) -> Trial:
-        if isinstance(offer, PlannedFault):
-            return self._planned(offer)
-        mode, number = offer
-        return self._random(mode, self._settings.seed, number)
-
-    def _planned(self, fault: PlannedFault) -> Trial:
-        token: PlannedToken | None = None
-        for each in fault.chain:
-            token = token_of(
-                each,
-                file=self._shown(each.site.file),
-                test=self._name,
-                options=self._settings.token_options,
-                after=token,
-            )
-        assert token is not None
-        return fault, self._armables.fault(fault), token
-
-    def _random(self, mode: RandomMode, seed: int, number: int) -> Trial:
-        token = RandomToken(mode.spec, seed, number, self._name, self._settings.token_options)
-        drawn = derive(seed, self._name, mode.spec, number)
-        return None, self._armables.random(mode, drawn), token
+        return [self._offers.trial(offers[number][1]) for number in chosen]
 
     def _trial_of(
         self, record: TestRecord, token: Token, reached: list[Reached], baseline: Baseline
@@ -302,11 +253,11 @@ class Sweeper:
         if isinstance(token, RandomToken):
             for mode in self._settings.random:
                 if mode.spec == token.spec:
-                    return self._random(mode, token.seed, token.number)
+                    return self._offers.random(mode, token.seed, token.number)
             record.notes.append(f"the test is not tried with the token's SPEC {token.spec!r}")
             return None
         fault = self._fault_of(record, token, reached, baseline)
-        return None if fault is None else self._planned(fault)
+        return None if fault is None else self._offers.trial(fault)
 
     def _fault_of(
         self, record: TestRecord, token: PlannedToken, reached: list[Reached], baseline: Baseline
@@ -370,7 +321,7 @@ class Sweeper:
                     evidence = evidence_of(ended, baseline)
                     if beyond is not None and fault is not None:
                         beyond.add(fault, evidence.reached)
-                    trial = self._judge(evidence, fault, token, baseline)
+                    trial = self._judge.record(evidence, fault, token, baseline)
                     done[ended.index] = trial
                     if progress is not None and progress(trial, len(done), len(trials)) is False:
                         record.notes.append(f"stopped after {len(done)} of {len(trials)} trials")
@@ -413,74 +364,3 @@ class Sweeper:
         # What the census reached is long, and no trial's business.
         known = replace(baseline, reached=[], entered=[]).as_plain()
         return Errand(conducted, Order(token, fault, known, part))
-
-    def _judge(
-        self, evidence: Evidence, fault: PlannedFault | None, token: Token, baseline: Baseline
-    ) -> TrialRecord:
-        chain = () if fault is None else fault.chain
-        if len(evidence.injected) < len(chain):
-            evidence.injected = []  # not all that was to strike
-        outcome = judge(evidence, rerun_counts=baseline.runs_twice)
-        capability, file, line, function, hit = self._place(evidence, fault)
-        last = evidence.injected[max(0, len(chain) - 1)] if evidence.injected else {}
-        site = fault.site if fault is not None else None
-        trial = TrialRecord(
-            capability,
-            file,
-            line,
-            function,
-            hit,
-            outcome,
-            headline(evidence),
-            evidence.leaks,
-            str(token),
-            evidence.duration,
-            details=details(evidence),
-            persistent=isinstance(token, PlannedToken) and token.persistent,
-            strict=self._settings.strict,
-            size=last.get("size", 0),
-            unit=last.get("unit", ""),
-            domain=last.get("domain") or (site.domain if site else ""),
-            caller=last.get("caller") or (site.caller if site else ""),
-            fault=describe_chain(chain, self._shown),
-            entered=entered_beyond(evidence.entered, baseline.entered),
-        )
-        if trial.verdict is Verdict.BAD:
-            trial.details += self._in_c(evidence, trial)
-        if trial.bad:
-            trial.text = evidence.text or evidence.dump
-            trial.output = evidence.output
-        return trial
-
-    def _in_c(self, evidence: Evidence, trial: TrialRecord) -> list[str]:
-        """Put a bad trial down to CPython if that is known; say what its C stacks tell."""
-        fault, crash = read_stack(evidence.fault_stack), read_stack(evidence.crash_stack)
-        met = None
-        if crash or trial.outcome is Outcome.FAILED:
-            error = None if crash else evidence.error
-            met = recognise(error, fault, crash, under_test=self._armables.extensions)
-        if met is not None:
-            trial.interpreter = met.reference
-            return [f"a defect of CPython itself ({met.reference}): {met.sentence}"]
-        if not crash:
-            return []
-        said = {"crash": crash, "fault": fault}
-        return [f"C stack of the {what}: {in_a_line(at)}" for what, at in said.items() if at]
-
-    def _place(
-        self, evidence: Evidence, fault: PlannedFault | None
-    ) -> tuple[str, str, int, str, int]:
-        if fault is not None:
-            site = fault.site
-            return (fault.capability, self._shown(site.file), site.line, site.function, fault.hit)
-        if evidence.injected:
-            first = evidence.injected[0]
-            where = first["site"]
-            return (
-                first["capability"],
-                self._shown(where["file"]),
-                where["line"],
-                where["function"],
-                0,
-            )
-        return "random", "", 0, "", 0

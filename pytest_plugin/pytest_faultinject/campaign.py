@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faultinject.campaign.assignment import Assignment, Turn
+from faultinject.campaign.assignment import Assignment
 from faultinject.campaign.budget import Budget
 from faultinject.campaign.forecast import Forecast, Foreseen
 from faultinject.campaign.history import History
@@ -23,6 +23,7 @@ from faultinject.campaign.record import TestRecord, TrialRecord
 from faultinject.campaign.replay import Token
 from faultinject.campaign.settings import Settings
 from faultinject.campaign.sweeper import Sweeper
+from faultinject.campaign.turn import Turn
 from faultinject.campaign.witness import Witness
 from pytest_faultinject import forecast, neighbours, private
 from pytest_faultinject.cache import load_history, load_last_bad
@@ -295,7 +296,7 @@ class Campaign:
 
     def _sweep(self, item: pytest.Item, held: Held, collected: AsCollected) -> None:
         token = self._setup.token
-        turn = self._assignment.turn(item.nodeid)
+        turn = Turn(self._assignment, item.nodeid)
         assert held.call is not None
         if token is None and not turn.is_wanted:
             attach(held.call, turn.skip(), self._config)

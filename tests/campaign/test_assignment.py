@@ -17,6 +17,7 @@ from faultinject.campaign.history import History
 from faultinject.campaign.plan import Hits, Shard
 from faultinject.campaign.record import BUDGET_SPENT, TestRecord
 from faultinject.campaign.site import Site
+from faultinject.campaign.turn import Turn
 
 
 def aim(name: str, hit: str = "1") -> Aim:
@@ -85,7 +86,7 @@ class Suite:
         for test in self.tests:
             if test in fail:
                 continue
-            turn = self.assignment.turn(test)
+            turn = Turn(self.assignment, test)
             if not turn.is_wanted:
                 self.records[test] = turn.skip()
                 continue
@@ -227,7 +228,7 @@ def test_a_random_trial_belongs_to_its_own_test() -> None:
     assignment = Assignment("suite", ["one", "two"])
 
     for test in ("one", "two"):
-        turn = assignment.turn(test)
+        turn = Turn(assignment, test)
         aims = [aim("a"), drawn(test, 0), drawn(test, 1)]
         chosen = turn.choose(aims, None)
         turn.finish(TestRecord(test), range(len(chosen)))

@@ -11,6 +11,7 @@ from faultinject.campaign.assignment import Assignment, Chosen
 from faultinject.campaign.claims import Claims
 from faultinject.campaign.record import TestRecord
 from faultinject.campaign.site import Site
+from faultinject.campaign.turn import Turn
 
 
 def aims(names: str) -> list[Aim]:
@@ -74,7 +75,7 @@ def test_what_was_chosen_and_not_tried_is_given_back(
     processes: tuple[Assignment, Assignment],
 ) -> None:
     one, two = processes
-    turn = one.turn("t")
+    turn = Turn(one, "t")
     turn.choose(aims("a b c"), None)
 
     turn.finish(TestRecord("t"), [0])

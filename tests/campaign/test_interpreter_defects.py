@@ -22,10 +22,11 @@ from typing import Any, TypeVar
 import pytest
 
 import faultinject as fi
-from faultinject.campaign import allocations, sweeper
+from faultinject.campaign import allocations
 from faultinject.campaign.c_stacks import Frame, Stack, in_a_line, read_stack
 from faultinject.campaign.evidence import Evidence
 from faultinject.campaign.interpreter_defects import KNOWN, Defect, recognise
+from faultinject.campaign.judge import Judge
 from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import TrialRecord
 from faultinject.campaign.sweep import SweepReport
@@ -187,13 +188,13 @@ def sweep(case: Case, patch: pytest.MonkeyPatch) -> tuple[SweepReport, Judged]:
     if name in SWEPT:
         return SWEPT[name]
     judged: Judged = []
-    in_c = sweeper.Sweeper._in_c
+    in_c = Judge._in_c
 
-    def looking_on(self: sweeper.Sweeper, evidence: Evidence, trial: TrialRecord) -> list[str]:
+    def looking_on(self: Judge, evidence: Evidence, trial: TrialRecord) -> list[str]:
         judged.append((evidence, trial))
         return in_c(self, evidence, trial)
 
-    patch.setattr(sweeper.Sweeper, "_in_c", looking_on)
+    patch.setattr(Judge, "_in_c", looking_on)
     if case.vetoed:
         patch.setattr(allocations, "NativeCensus", UnvetoedCensus)
         patch.setattr(allocations, "NativeStrike", UnvetoedStrike)

@@ -19,6 +19,7 @@ from faultinject.campaign.replay import parse_token
 from faultinject.campaign.settings import RandomMode, Settings
 from faultinject.campaign.sweeper import Sweeper
 from faultinject.campaign.trial import Subject
+from faultinject.campaign.turn import Turn
 
 
 def loop() -> None:
@@ -196,7 +197,7 @@ def test_a_trial_can_be_run_here_for_a_debugger() -> None:
 
 
 def test_what_trials_take_is_foreseen_and_measured_by_the_same_clean_run() -> None:
-    turn = Assignment("test", budget=Budget(600.0)).turn("test_loop")
+    turn = Turn(Assignment("test", budget=Budget(600.0)), "test_loop")
     subject, settings = Functions(loop, None, None), Settings({"failslab": {}})
     timed = Sweeper(subject, settings, Here(), name="test_loop", turn=turn)
 
