@@ -1,10 +1,12 @@
 """How many `except` bodies the tests of five packages enter, alone and in a campaign.
 
-Each package comes from the registry with its own tests, which run once: with ``--fail-alloc``
-and the profiles of `fail_function` that fit the package, each place once
-(``--fail-alloc-per=suite``). The report of error paths tells what the tests enter by
-themselves (``clean``) and what only faults lead to (``injected``). Tests that fail without
-faults, need a server, or wait for most of a minute are left out, and listed here.
+Each package comes from the registry with its own tests. They run twice: once with the profiles
+of `fail_function` that fit the package, each place once (``--fail-alloc-per=suite``) and the
+recovery once more (``--fail-alloc-order=2``), and once with ``--fail-alloc``, for so many
+seconds. One test is added, of a single line, which imports the package afresh: what is imported
+when a module is, has been before the first test begins. The report of error paths tells what
+the tests enter by themselves (``clean``) and what only faults lead to (``injected``). Tests that
+fail without faults, need a server, or wait for most of a minute are left out, and listed here.
 """
 
 from __future__ import annotations
@@ -30,6 +32,18 @@ PART = re.compile(r"(?<=stands below -->\n).*?(?=<!-- end of the table -->)", fl
 
 BAD = ("crashed", "hung", "corrupted", "leaked", "unraisable", "failed")
 
+OPTIONS = ("--fail-alloc-per=suite",)
+CALLS, ALLOCATIONS = "calls", "allocations"
+BODIES = ("except", "except-star")
+ADDED = '''"""Written by a benchmark of faultinject."""
+
+import faultinject as fi
+
+
+def test_imports():
+    fi.import_afresh("{package}")
+'''
+
 # What the packages' tests import.
 NEEDED = ("aiofiles", "aiosqlite", "cbor2", "covdefaults", "msgpack", "pytest-mock", "pyyaml")
 
@@ -51,7 +65,7 @@ PACKAGES = (
         "4.9.0",
         "tinydb",
         ("tests", "-o", "addopts="),
-        ("disk", "permission", "descriptors"),
+        ("disk", "permission", "descriptors", "imports"),
     ),
     Package(
         "diskcache",
@@ -61,14 +75,14 @@ PACKAGES = (
             *("tests", "-c", os.devnull, "--rootdir=."),
             *("--ignore=tests/test_djangocache.py", "--ignore=tests/test_doctest.py"),
         ),
-        ("disk", "permission", "database"),
+        ("disk", "permission", "database", "imports"),
     ),
     Package(
         "filelock",
         "3.16.1",
         "filelock",
         ("tests", "--ignore=tests/test_virtualenv.py"),
-        ("disk", "permission", "descriptors", "threads"),
+        ("disk", "permission", "descriptors", "threads", "imports"),
     ),
     Package(
         "persist-queue",
@@ -79,7 +93,7 @@ PACKAGES = (
             "--fail-alloc-omit=persistqueue.tests",
             *("-k", "not open_close_1000 and not parallel and not concurrent"),
         ),
-        ("disk", "permission", "database"),
+        ("disk", "permission", "database", "imports"),
     ),
     Package(
         "sqlitedict",
@@ -89,7 +103,7 @@ PACKAGES = (
             *("tests", "--ignore=tests/test_autocommit.py"),
             "--deselect=tests/test_core.py::SqliteDictTerminateFailTest",
         ),
-        ("disk", "permission", "database", "threads"),
+        ("disk", "permission", "database", "threads", "imports"),
     ),
 )
 
@@ -112,68 +126,97 @@ def fetch(package: Package, folder: Path) -> Path:
     return found[0]
 
 
-def campaign(package: Package, sources: Path, needed: Path, options: list[str]) -> Any:
-    """Run the package's tests; give the report."""
-    report = needed.parent / f"{package.name}.json"
+def options_of(package: Package, kind: str, budget: str) -> list[str]:
+    """Give what makes a campaign of one kind."""
+    if kind == CALLS:
+        profiles = [f"--fail-function={profile}" for profile in package.profiles]
+        return [*OPTIONS, "--fail-alloc-order=2", *profiles]
+    return [*OPTIONS, "--fail-alloc", f"--fail-alloc-budget={budget}"]
+
+
+def campaign(package: Package, sources: Path, needed: Path, kind: str, budget: str) -> None:
+    """Run the package's tests, and leave the report and the seconds that it took."""
+    added = sources / package.tests[0] / "test_import_afresh.py"
+    added.write_text(ADDED.format(package=package.source), encoding="utf-8")
+    report = report_of(package, needed, kind)
     report.unlink(missing_ok=True)
     paths = [ROOT, ROOT / "pytest_plugin", sources, sources / "src", needed]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly"]
     command += [*package.tests, "--tb=no", f"--fail-alloc-source={package.source}"]
-    command += [f"--fail-function={profile}" for profile in package.profiles]
-    command += ["--fail-alloc-per=suite", f"--fail-alloc-report=json:{report}", *options]
+    command += [f"--fail-alloc-report=json:{report}", *options_of(package, kind, budget)]
     environment = {
         name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")
     }
+    begun = time.perf_counter()
     subprocess.run(
         command,
         cwd=sources,
         env={**environment, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         stdin=subprocess.DEVNULL,
-        stdout=(needed.parent / f"{package.name}.log").open("w"),
+        stdout=report.with_suffix(".log").open("w"),
         stderr=subprocess.STDOUT,
         check=False,
     )
-    return json.loads(report.read_text(encoding="utf-8"))
+    report.with_suffix(".seconds").write_text(f"{time.perf_counter() - begun:.0f}")
 
 
-def reached(report: Any, kinds: tuple[str, ...]) -> Counter[str]:
-    """Count the error paths of some kinds, all if none is named, by how they were reached."""
-    return Counter(
-        path["reached"]
-        for file in report["error_paths"]["files"]
-        for path in file["paths"]
-        if not kinds or path["kind"] in kinds
-    )
+def report_of(package: Package, needed: Path, kind: str) -> Path:
+    return needed.parent / f"{package.name}-{kind}.json"
 
 
-def row(package: Package, report: Any, seconds: float) -> tuple[list[str], float, float]:
+class Measured:
+    """What came out of one campaign."""
+
+    def __init__(self, report: Path) -> None:
+        self._report: Any = json.loads(report.read_text(encoding="utf-8"))
+        self.seconds = int(report.with_suffix(".seconds").read_text())
+        outcomes = Counter(
+            trial["outcome"] for test in self._report["tests"] for trial in test["trials"]
+        )
+        self.trials = outcomes.total()
+        self.bad = sum(outcomes[name] for name in BAD)
+
+    def paths(self, how: tuple[str, ...], kinds: tuple[str, ...] = ()) -> set[tuple[str, int, str]]:
+        """Give the error paths of some kinds, all if none is named, that were reached so."""
+        return {
+            (file["file"], path["line"], path["kind"])
+            for file in self._report["error_paths"]["files"]
+            for path in file["paths"]
+            if path["reached"] in how and (not kinds or path["kind"] in kinds)
+        }
+
+
+def row(package: Package, measured: dict[str, Measured]) -> tuple[list[str], list[float]]:
     """Give a line of the table, and the gain in points: of bodies, and of all error paths."""
-    cells = [f"{package.name} {package.version}"]
-    gains = []
-    for kinds in (("except", "except-star"), ()):
-        found = reached(report, kinds)
-        total = found["clean"] + found["injected"] + found["never"]
-        both = found["clean"] + found["injected"]
-        gains.append(100 * found["injected"] / total)
-        cells += [f"{found['clean']} of {total}", f"{both} of {total}", f"{gains[-1]:+.0f}"]
-    outcomes = Counter(trial["outcome"] for test in report["tests"] for trial in test["trials"])
-    bad = sum(outcomes[name] for name in BAD)
-    cells += [", ".join(package.profiles), f"{outcomes.total()}, {bad} bad", f"{seconds:.0f} s"]
-    return cells, gains[0], gains[1]
+    calls, both = measured[CALLS], list(measured.values())
+    cells, gains = [f"{package.name} {package.version}"], []
+    for kinds in (BODIES, ()):
+        every = calls.paths(("clean", "injected", "never"), kinds)
+        alone = calls.paths(("clean",), kinds)
+        found = [each.paths(("clean", "injected"), kinds) for each in both]
+        entered = set().union(*found) & every
+        gains.append(100 * (len(entered) - len(alone)) / len(every))
+        cells += [f"{len(alone)} of {len(every)}", str(len(found[0] | alone)), str(len(entered))]
+        cells.append(f"{gains[-1]:+.0f}")
+    cells.append(", ".join(package.profiles))
+    cells.append(
+        "; ".join(f"{each.trials} {kind}, {each.bad} bad" for kind, each in measured.items())
+    )
+    return [*cells, f"{sum(each.seconds for each in both)} s"], gains
 
 
-HEADER = ["package", "`except` bodies: suite alone", "with faults", "points"]
-HEADER += ["all error paths: suite alone", "with faults", "points", "profiles", "trials", "time"]
+HEADER = ["package", "`except` bodies: suite alone", "calls fail", "and allocations", "points"]
+HEADER += ["all error paths: suite alone", "calls fail", "and allocations", "points"]
+HEADER += ["profiles", "trials", "time"]
 
 
-def as_markdown(rows: list[list[str]], gains: list[tuple[float, float]], options: list[str]) -> str:
+def as_markdown(rows: list[list[str]], gains: list[list[float]]) -> str:
     lines = [HEADER, ["---"] * len(HEADER), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     bodies, paths = (sum(column) / len(gains) for column in zip(*gains, strict=True))
-    said = " ".join(["--fail-function=...", "--fail-alloc-per=suite", *options])
     return (
         f"\n{table}\n\nMean: {bodies:+.0f} points of the bodies, {paths:+.0f} of all error paths. "
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, `{said}`.\n\n"
+        f"Python {platform.python_version()}, {os.cpu_count()} cores.\n\n"
     )
 
 
@@ -183,12 +226,12 @@ def main() -> None:
     parser.add_argument("packages", metavar="PACKAGE", nargs="*", help="these only; default: all")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     parser.add_argument("--folder", type=Path, help="keep what is fetched there, and use it again")
-    parser.add_argument("--budget", metavar="SECONDS", help="for the trials of each package")
-    parser.add_argument("--calls-only", action="store_true", help="without --fail-alloc")
+    parser.add_argument("--reuse", action="store_true", help="and the reports that are there")
+    parser.add_argument("--only", choices=(CALLS, ALLOCATIONS), help="run these campaigns alone")
+    parser.add_argument(
+        "--budget", metavar="SECONDS", default="150", help="for the allocations of each package"
+    )
     asked = parser.parse_args()
-    options = [] if asked.calls_only else ["--fail-alloc"]
-    if asked.budget:
-        options.append(f"--fail-alloc-budget={asked.budget}")
     rows, gains = [], []
     with tempfile.TemporaryDirectory() as scratch:
         folder = (asked.folder or Path(scratch)).resolve()
@@ -199,13 +242,22 @@ def main() -> None:
             if asked.packages and package.name not in asked.packages:
                 continue
             sources = fetch(package, folder)
-            begun = time.perf_counter()
-            report = campaign(package, sources, needed, options)
-            cells, *gain = row(package, report, time.perf_counter() - begun)
+            measured = {}
+            for kind in (CALLS, ALLOCATIONS):
+                report = report_of(package, needed, kind)
+                if asked.only in (None, kind) and not (asked.reuse and report.exists()):
+                    campaign(package, sources, needed, kind, asked.budget)
+                if report.exists():
+                    measured[kind] = Measured(report)
+            if CALLS not in measured:
+                continue
+            cells, gain = row(package, measured)
             print(" | ".join(cells), flush=True)
             rows.append(cells)
-            gains.append((gain[0], gain[1]))
-    text = as_markdown(rows, gains, options)
+            gains.append(gain)
+    if not rows:
+        return
+    text = as_markdown(rows, gains)
     print(text)
     if asked.write:
         PAGE.write_text(PART.sub(lambda _: text, PAGE.read_text("utf-8")), encoding="utf-8")

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
         UsageError,
         UseAfterFree,
     )
+    from faultinject.functions.afresh import (
+        import_afresh,
+    )
     from faultinject.functions.capability import (
         fail_function,
     )
@@ -263,6 +266,7 @@ __all__ = [
     "get_order",
     "get_page",
     "get_zeroed_page",
+    "import_afresh",
     "injections",
     "kcalloc",
     "kfree",
@@ -328,6 +332,7 @@ _HOMES = {
         "CapabilityError Deadlock DoubleFree FaultInjectError InvalidFree LeakedObjects "
         "MemoryFault OutOfBounds SpecError UnavailableError UsageError UseAfterFree"
     ),
+    "faultinject.functions.afresh": "import_afresh",
     "faultinject.functions.capability": "fail_function",
     "faultinject.functions.injectable": "error_injectable",
     "faultinject.gfp": "Gfp format_gfp",

@@ -31,7 +31,7 @@ from faultinject.engine.attr import FaultAttr
 from faultinject.engine.log import injections
 from faultinject.functions.capability import choose_by_gates, fail_function
 from faultinject.functions.chosen import Chosen, codes_that_fail_as_a_whole
-from faultinject.functions.fault import Fault, parse
+from faultinject.functions.fault import Fault
 from faultinject.functions.watch import Call, Watch
 
 if TYPE_CHECKING:
@@ -92,10 +92,13 @@ class Calls:
     def watch(self, ask: Asker) -> Watch:
         """Make the watch that tells somebody of the calls that are meant."""
         chosen, code = self.chosen, self.code
+        own_only = [each.is_own_only for each in chosen]
 
         def asked(number: int, call: Call) -> Fault | None:
             frame = code.frame_under_test(call.frame)
             if frame is None:
+                return None
+            if own_only[number] and frame is not call.frame:
                 return None
             known = chosen[number]
             possible = known.possible(call)
@@ -214,7 +217,6 @@ class _Strike:
         self.hits = 0
         self.struck = False
         self._planned = fault
-        self._fault = parse(fault.error)
         self._offsets = frozenset(offset for _, offset in fault.instructions)
         self._by_stack = identity is Identity.SITE
 
@@ -225,11 +227,13 @@ class _Strike:
             return possible[0] if planned.persistent else None
         if frame.f_lasti not in self._offsets or known.target.name != planned.site.caller:
             return None
-        if self._fault not in possible or not self._is_here(frame):
+        # By its text, and not read anew: a class that is local to a function has no name.
+        fault = next((each for each in possible if each.text == planned.error), None)
+        if fault is None or not self._is_here(frame):
             return None
         self.hits += 1
         self.struck = self.hits == planned.hit
-        return self._fault if self.struck else None
+        return fault if self.struck else None
 
     def _is_here(self, frame: FrameType) -> bool:
         """Compare by content: code made by ``exec`` is another object in each run."""

@@ -8,12 +8,12 @@ an allocator (``scope.c``), and the rule for capabilities that ask Python
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import Final
+from typing import Final, NamedTuple
 
-from faultinject.callsite import Pattern
+from faultinject.callsite import CallSite, Pattern
 from faultinject.native.places import CodeScope, Rule
 
 # Of scope.h: kinds of rules, and what one says.
@@ -61,6 +61,11 @@ class OwnCalls:
             frame = frame.f_back
         return None
 
+    def covers(self, site: CallSite) -> bool:
+        """Say whether the code of a place is under test."""
+        mine = [rule for rule in self.code.rules if _matches(rule, site.file, site.function)]
+        return bool(self._weighed(mine, _Line(site.line)) & _INCLUDE)
+
     def _is_let_through(self, frame: FrameType | None) -> bool:
         """Ask the kernel's filters of the whole stack."""
         filters = self._meanings & (_REQUIRE | _REJECT)
@@ -78,12 +83,17 @@ class OwnCalls:
         code = frame.f_code
         known = self._matching.get(id(code))
         if known is None:
-            mine = [rule for rule in self.code.rules if _matches(rule, code)]
+            file, name = code.co_filename, code.co_qualname
+            mine = [rule for rule in self.code.rules if _matches(rule, file, name)]
             known = self._matching[id(code)] = (code, mine)
+        return self._weighed(known[1], frame)
+
+    def _weighed(self, rules: Iterable[Rule], at: FrameType | _Line) -> int:
+        """Say what those rules come to that mean a code, at the line where it is."""
         says = 0 if self._meanings & _INCLUDE else _INCLUDE
         added, highest = 0, -1
-        for _, meaning, _, _, first, last, rank in known[1]:
-            if (first > 0 or last != _ANY_LAST) and not first <= (frame.f_lineno or 0) <= last:
+        for _, meaning, _, _, first, last, rank in rules:
+            if (first > 0 or last != _ANY_LAST) and not first <= (at.f_lineno or 0) <= last:
                 continue
             added |= meaning & (_REQUIRE | _REJECT)
             if meaning & (_INCLUDE | _OMIT | _STOP) and rank >= highest:
@@ -91,10 +101,15 @@ class OwnCalls:
         return says | added
 
 
-def _matches(rule: Rule, code: CodeType) -> bool:
+class _Line(NamedTuple):
+    """A line in the place of a frame that is no more."""
+
+    f_lineno: int
+
+
+def _matches(rule: Rule, file: str, qualname: str) -> bool:
     """Say whether a rule means this code, lines left aside; see ``scope.c``."""
     kind, _, path, name, *_ = rule
-    file = code.co_filename
     if kind == _EXACT:
         fits = file == path
     elif kind == _PREFIX:
@@ -102,5 +117,4 @@ def _matches(rule: Rule, code: CodeType) -> bool:
     else:
         glob = path if path == "*" or path.startswith("/") else f"./{path}"
         fits = Pattern(glob).matches_code("", "", file)
-    qualname = code.co_qualname
     return fits and (not name or qualname == name or qualname.startswith(f"{name}."))

@@ -33,7 +33,8 @@ def is_propagated(
     ``from`` one of these, and one that an explicit ``raise`` statement of the
     code under test raised while handling one of these. An
     exception that an operation threw in the handler is not: that is a bug in
-    the error path. Nor is an assertion, ``SystemExit``, or anything else that
+    the error path. (But an import that was to take the place of one that failed
+    may fail as well.) Nor is an assertion, ``SystemExit``, or anything else that
     is no ``Exception``: that is an answer, not a translation. An exception
     group is accepted as well if every member is. Where a call was made to
     return something, there is no exception to handle: any explicit ``raise`` of
@@ -60,6 +61,10 @@ def _is_translation(
     if not isinstance(error, Exception) or isinstance(error, AssertionError):
         return False
     if any(_is_failure(cause, raises) for cause in _causes(error)):
+        return True
+    if isinstance(error, ImportError) and any(
+        isinstance(context, ImportError) and context in raised for context in _contexts(error)
+    ):
         return True
     if isinstance(error, ExceptionGroup):
         return False  # it collects what went wrong; its members say what that was

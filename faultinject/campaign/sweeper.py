@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any
 
 from faultinject.campaign import allocations
+from faultinject.campaign.allocations import code_scope
 from faultinject.campaign.armable import Armable, Armables
 from faultinject.campaign.assignment import Assignment
 from faultinject.campaign.census import Reached, count_sites, from_plain
@@ -87,7 +88,7 @@ class Sweeper:
         self._judge = Judge(settings, extensions=self._armables.extensions, shown=shown)
         self._memory = ColdMemory()
         self._is_settled = False
-        self._oracles = Bundle(settings.oracles, shown)
+        self._oracles = Bundle(settings.oracles, shown, lambda: code_scope(settings, {}))
         self._turn = turn or Turn(Assignment("test", shard=settings.shard), name)
         self._witness = witness
 

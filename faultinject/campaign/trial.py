@@ -24,6 +24,7 @@ from faultinject.campaign.oracles.bundle import Bundle
 from faultinject.campaign.oracles.leftovers import lines_beyond, more_than
 from faultinject.campaign.oracles.locks import would_block
 from faultinject.campaign.oracles.lost import untold
+from faultinject.campaign.oracles.makers import without_marks
 from faultinject.campaign.oracles.with_statements import any_in_with
 from faultinject.campaign.outcome import Verdict, judge
 from faultinject.engine import log
@@ -160,15 +161,16 @@ def conduct(
             evidence.warnings = lines_beyond(run.warnings, baseline.warnings)
             evidence.injected = [_plain_injection(item) for item in log.injections.since(injected)]
             enter("leftovers")
-            leaks = more_than(watched.suspects(), baseline.left)
+            leaks = more_than(watched.suspects(), without_marks(baseline.left))
+            struck = [item.site for item in log.injections.since(injected) if item.site]
             if leaks:
                 # A traceback keeps its frames and all that they hold: render it, drop it,
                 # and look again, so that it is no leak.
                 evidence.text = subject.explain(_note(evidence, shown, token))
-                leaks = more_than(watched.left(), baseline.left)
+                left = watched.left() if run.passed else watched.left_by_the_code(struck)
+                leaks = more_than(left, baseline.left)
         evidence.reached = to_plain(arm.reached()) if isinstance(arm, Struck) else []
         evidence.violations = [str(item) for item in log.violations.since(violated)]
-        struck = [item.site for item in log.injections.since(injected) if item.site]
         evidence.leaks = [] if leaks and any_in_with(struck) else leaks
         lost = untold(watched.lost, evidence.error)
         evidence.unraisable = lines_beyond(lost, baseline.unraisable)

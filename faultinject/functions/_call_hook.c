@@ -86,6 +86,8 @@ watch(PyObject *Py_UNUSED(module), PyObject *args)
             fi_iterate(type, method) < 0)
             return NULL;
     }
+    if (fi_follow_import() < 0)
+        return NULL;
     Py_RETURN_NONE;
 failed:
     fi_clear_table(&new_callables);
@@ -103,6 +105,8 @@ forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     fi_retire_stale(NULL, 1);
     Py_CLEAR(fi_decide);
     Py_CLEAR(disable);
+    if (fi_follow_import() < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -113,6 +117,8 @@ static PyMethodDef functions[] = {
     {"quiet", fi_quiet, METH_NOARGS,
      PyDoc_STR("Addresses of functions beneath which memory is asked for only to see.")},
     {"forget", forget, METH_NOARGS, PyDoc_STR("Look out for nothing any more.")},
+    {"original", fi_original, METH_O,
+     PyDoc_STR("What a stand-in for __import__ stands in for; anything else is given back.")},
     {"on_call", (PyCFunction)(void (*)(void))on_call, METH_FASTCALL,
      PyDoc_STR("The callback of sys.monitoring's CALL.")},
 #if PY_VERSION_HEX < 0x030C0000

@@ -46,6 +46,8 @@ extern int fi_awaited;              /* stand-ins for one call that is about to h
 int fi_ask(int index, PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames,
            enum act *act, PyObject **payload);
 int fi_arrange(int index, PyObject *callable, PyObject *first);
+PyObject *fi_call_asking(int index, vectorcallfunc original, PyObject *callable,
+                         PyObject *const *args, size_t nargsf, PyObject *kwnames);
 int fi_prepare_questions(Py_ssize_t count);
 int fi_put_lasting(PyObject *callable);
 void fi_retire_stale(PyThreadState *thread, int lasting);
@@ -63,6 +65,11 @@ void fi_learn_quiet(PyObject *module);
 
 int fi_iterate(PyTypeObject *type, PyObject *method);
 void fi_iterate_no_more(void);
+
+/* -- call_import.c: `import x` ---------------------------------------------------------------- */
+
+PyObject *fi_original(PyObject *module, PyObject *callable);
+int fi_follow_import(void);
 
 /* -- call_profile.c: how calls are seen on 3.11 ------------------------------------------------ */
 

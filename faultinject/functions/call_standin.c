@@ -361,6 +361,22 @@ fi_ask(int index, PyObject *callable, PyObject *const *args, size_t nargsf, PyOb
     return found;
 }
 
+/* Call, or do as Python answers when it is asked. */
+PyObject *
+fi_call_asking(int index, vectorcallfunc original, PyObject *callable, PyObject *const *args,
+               size_t nargsf, PyObject *kwnames)
+{
+    PyObject *payload = NULL, *result = NULL;
+    enum act act = ACT_RAISE;
+    int answer = fi_ask(index, callable, args, nargsf, kwnames, &act, &payload);
+    if (answer > 0)
+        result = call_original(original, callable, args, nargsf, kwnames);
+    else if (answer == 0)
+        result = act_on(act, payload, original, callable, args, nargsf, kwnames);
+    Py_XDECREF(payload);
+    return result;
+}
+
 static PyObject *
 stand_in(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -383,18 +399,11 @@ stand_in(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwn
         asks = 1;
         retire(link);
     }
-    PyObject *payload = NULL, *result = NULL;
-    enum act act = ACT_RAISE;
 #if PY_VERSION_HEX < 0x030C0000
     asks = asks && !(lasting && fi_is_inside_c());
 #endif
     int index = asks ? fi_find(&fi_callables, fi_key_of(callable)) : -1;
-    int answer = fi_ask(index, callable, args, nargsf, kwnames, &act, &payload);
-    if (answer > 0)
-        result = call_original(original, callable, args, nargsf, kwnames);
-    else if (answer == 0)
-        result = act_on(act, payload, original, callable, args, nargsf, kwnames);
-    Py_XDECREF(payload);
+    PyObject *result = fi_call_asking(index, original, callable, args, nargsf, kwnames);
     Py_DECREF(callable);
     return result;
 }

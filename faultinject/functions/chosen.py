@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
+from logging import StreamHandler
 from types import CodeType
 from typing import Final
 
 from faultinject.engine.spec import split
 from faultinject.errors import SpecError, UnavailableError
-from faultinject.functions import profiles
+from faultinject.functions import event_loops, profiles
 from faultinject.functions.acts import code_of, is_doable
 from faultinject.functions.condition import CONDITIONS
 from faultinject.functions.fault import Fault, When, parse
+from faultinject.functions.imports import IMPORT
 from faultinject.functions.injectable import injectables
 from faultinject.functions.profiles import Row
 from faultinject.functions.target import Target, resolve
@@ -29,6 +31,9 @@ INJECTABLE: Final = "injectable"
 """The word for every function that is marked `error_injectable`."""
 
 _WHERE: Final = "fail_function"
+OWN_ONLY: Final = "guarded"
+"""The state that says of a call whose it must be, and not what it can fail with."""
+
 _WHENS: Final[dict[str, When]] = {"before": "before", "after": "after"}
 
 
@@ -46,6 +51,11 @@ class Chosen:
     target: Target
     faults: tuple[Fault, ...]
     only: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def is_own_only(self) -> bool:
+        """Whether what other code does for the code under test is not meant: its own imports."""
+        return self.target.name == IMPORT or any(OWN_ONLY in only for only in self.only.values())
 
     def possible(self, call: Call) -> tuple[Fault, ...]:
         """Give the faults that a call can have in life."""
@@ -133,24 +143,27 @@ def codes_that_fail_as_a_whole(target: str) -> Mapping[int, CodeType]:
     """Give the code of functions whose failures a table lists, each by its identity.
 
     What such a function calls inside is not failed beside it: it is no place of anybody's,
-    and a pipe of ``subprocess.run`` does not break as a file does.
+    and a pipe of ``subprocess.run`` does not break as a file does. Nor is what asyncio does
+    for itself, of which the tables list what it gives out, nor the writing of a log.
 
     Args:
         target: what is to fail; with a profile among it all profiles count, else only
             what it names.
     """
     items = [item.strip() for item in split(target, "|")]
-    if any(item in profiles.names() for item in items):
+    by_table = any(item in profiles.names() for item in items)
+    if by_table:
         items += [name for name in profiles.names() if name not in items]
-    found: dict[int, CodeType] = {}
+    functions: list[object] = []
     for item in items:
         for chosen in choose(item, error="OSError(EIO)"):
             called = chosen.target.callable
-            for function in (called, getattr(called, "__init__", None)):
-                code = code_of(function)
-                if code is not None:
-                    found[id(code)] = code
-    return found
+            functions += [called, getattr(called, "__init__", None)]
+    if by_table:
+        # A log that cannot be written is told of on the standard error, and to nobody else.
+        functions += [*event_loops.functions(), StreamHandler.emit]
+    codes = (code_of(function) for function in functions)
+    return {id(code): code for code in codes if code is not None}
 
 
 def is_profile(word: str) -> bool:
@@ -192,11 +205,11 @@ def _refuse_misspelt(word: str) -> None:
 
 
 def _of_row(row: Row, target: Target, given: Sequence[Fault] = ()) -> Chosen:
-    if given:
-        return Chosen(target, tuple(given))
-    faults = tuple(parse(text) for text in row.faults)
-    only = {} if row.only is None else {fault.text: frozenset({row.only}) for fault in faults}
-    return Chosen(target, faults, only)
+    faults = tuple(given) or tuple(parse(text) for text in row.faults)
+    # What is given in place of the row's faults may have other states, but not other places.
+    if row.only is None or (given and row.only != OWN_ONLY):
+        return Chosen(target, faults)
+    return Chosen(target, faults, {fault.text: frozenset({row.only}) for fault in faults})
 
 
 def _marked(given: Sequence[Fault]) -> Iterator[Chosen]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from faultinject.functions.imports import is_guarded
 from faultinject.functions.watch import Call
 
 _READING_SQL: Final = ("BEGIN", "EXPLAIN", "SELECT", "VALUES")
@@ -44,7 +45,15 @@ def _timeout(call: Call) -> bool:
     if "timeout" in call.named:
         return call.named["timeout"] is not None
     limit = getattr(call.first, "gettimeout", None)
-    return bool(limit()) if limit is not None else len(call.arguments) > 1
+    if limit is not None:
+        return bool(limit())
+    # It stands last: `communicate` has its input before it. On 3.11 defaults are given as well.
+    return isinstance(call.arguments[-1] if call.arguments else None, int | float)
+
+
+def _raising(call: Call) -> bool:
+    second = call.arguments[1] if len(call.arguments) > 1 else False
+    return not call.named.get("ignore_errors", second)
 
 
 def _changing(call: Call) -> bool:
@@ -53,11 +62,17 @@ def _changing(call: Call) -> bool:
     return not words or words[0].upper() not in _READING_SQL
 
 
+def _guarded(call: Call) -> bool:
+    return is_guarded(call.frame)
+
+
 CONDITIONS: Final[Mapping[str, Callable[[Call], bool]]] = {
     "writing": _writing,
     "path": _path,
     "creating": _creating,
     "changing": _changing,
+    "guarded": _guarded,
     "timeout": _timeout,
+    "raising": _raising,
 }
 """By name."""

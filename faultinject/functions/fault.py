@@ -15,7 +15,7 @@ import errno
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import Enum
 from importlib import import_module
@@ -93,6 +93,10 @@ class Fault:
         if self.kind is not Kind.RETURN:
             raise TypeError(f"{self.text} is no value")
         return self._build()
+
+    def made_by(self, build: Callable[[], Any]) -> Fault:
+        """Give the same fault, with what one call makes of it."""
+        return replace(self, _build=build)
 
     def __reduce__(self) -> tuple[Callable[[str], Fault], tuple[str]]:
         return parse, (self.text,)

@@ -7,9 +7,11 @@ what becomes of them (`faultinject.functions.acts`). Importing this file never f
 
 from __future__ import annotations
 
+import builtins
 import sys
 import sysconfig
 from collections.abc import Callable
+from threading import local
 from types import BuiltinFunctionType, CodeType, MethodType, ModuleType
 from typing import Any, Final, Protocol, TypeAlias, cast
 
@@ -59,6 +61,9 @@ class CallHook(Protocol):
     def forget(self) -> None:
         """Look out for nothing any more."""
 
+    def original(self, called: object, /) -> object:
+        """Give what a stand-in for `builtins.__import__` stands in for, anything else as it is."""
+
     def on_call(self, code: CodeType, offset: int, called: object, first: object, /) -> object:
         """Take an event of ``sys.monitoring``."""
 
@@ -67,6 +72,33 @@ class CallHook(Protocol):
 
         They are known once a call has been seen. On 3.11 there are none.
         """
+
+
+class _ImportStandin:
+    """Stands in for `builtins.__import__`, which ``import`` calls without an event."""
+
+    def __init__(self, original: Callable[..., object], seen_by: PythonHook) -> None:
+        self.original: Final = original
+        self._seen_by = seen_by
+        self._asking = local()
+
+    def __call__(self, *arguments: object, **named: object) -> object:
+        """Import, or fail as is answered.
+
+        Raises:
+            BaseException: the injected one.
+        """
+        index, decide = self._seen_by.asked_about(self.original)
+        if index is not None and decide is not None and not vars(self._asking):
+            self._asking.now = True  # what is imported for the answer is nobody's import
+            try:
+                given = (*arguments, *named.values())
+                act = decide(index, self.original, given, tuple(named))
+            finally:
+                del self._asking.now
+            if act is not None:
+                raise cast(BaseException, act[1])
+        return self.original(*arguments, **named)
 
 
 class PythonHook:
@@ -108,11 +140,32 @@ class PythonHook:
         self._indices = {key: index for index, key in enumerate(keys)}
         self._names = frozenset(names)
         self._decide, self._disable = decide, disable
+        self._follow_import()
 
     def forget(self) -> None:
         """Look out for nothing any more."""
         self._indices, self._decide = {}, None
         self._places.clear()
+        self._follow_import()
+
+    def asked_about(self, called: object) -> tuple[int | None, Decide | None]:
+        """Give the position of a callable among those watched, and who is asked."""
+        return self._indices.get(self.key(called)), self._decide
+
+    def original(self, called: object, /) -> object:
+        """Give what a stand-in for `builtins.__import__` stands in for, anything else as it is."""
+        while isinstance(called, _ImportStandin):
+            called = called.original
+        return called
+
+    def _follow_import(self) -> None:
+        """Stand in for `builtins.__import__` if it is watched now, else no longer."""
+        now: Any = builtins.__import__
+        if isinstance(now, _ImportStandin):
+            if self.key(now.original) not in self._indices:
+                builtins.__import__ = cast(Any, now.original)
+        elif self.key(now) in self._indices:
+            builtins.__import__ = cast(Any, _ImportStandin(now, self))
 
     def quiet(self) -> tuple[int, ...]:
         """Give none: nothing here can find them."""

@@ -11,14 +11,17 @@ The first source is read once; the project's file every time.
 
 from __future__ import annotations
 
+import builtins
 import errno
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -225,9 +228,13 @@ def _checked(read: Any, text: str, where: str) -> None:
 
 
 def _exists(pattern: str) -> bool:
+    # Asked first: to refuse a package that is not installed, all that are must be looked through.
+    top = re.split("[.:]", pattern)[0]
     try:
+        if not hasattr(builtins, top) and top not in sys.modules and find_spec(top) is None:
+            return False
         target.resolve(pattern)
-    except SpecError:
+    except (SpecError, ValueError):  # the latter where there is no name at all
         return False
     return True
 

@@ -23,6 +23,7 @@ from types import MethodType, ModuleType
 from typing import Final
 
 from faultinject.errors import SpecError
+from faultinject.functions.hook import hook
 
 _DOTTED: Final = r"(?!\d)\w+(?:\.(?!\d)\w+)*"
 _PATTERN: Final = re.compile(rf"{_DOTTED}(?::{_DOTTED})?\Z")
@@ -225,7 +226,7 @@ def _belongs(holder: object, name: str) -> bool:
 def _target(holder: object, name: str, text: str) -> Target | None:
     """The target of this name, as a call site would see it; ``None`` if it is no callable."""
     owner = None
-    found = getattr(holder, name)
+    found = hook.original(getattr(holder, name))
     if isinstance(holder, type):
         held = inspect.getattr_static(holder, name)
         if isinstance(held, staticmethod | classmethod):
@@ -259,7 +260,7 @@ def public_name(found: object) -> str | None:
         place: object = sys.modules.get(module)
         for part in path.split("."):
             place = getattr(place, part, None)
-        if place is found:
+        if hook.original(place) is found:
             return path if module == "builtins" else f"{module}.{path}"
     return None
 

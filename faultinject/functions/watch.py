@@ -14,7 +14,7 @@ from types import FrameType, ModuleType
 from typing import Final, NamedTuple, TypeAlias
 
 from faultinject.engine import task
-from faultinject.functions import events
+from faultinject.functions import events, imports
 from faultinject.functions.acts import act_of, raised
 from faultinject.functions.fault import Fault
 from faultinject.functions.hook import Act, hook
@@ -132,11 +132,13 @@ def _decide(
     for watch, number, target in rows:
         if target.owner is not None and not _belongs(call.first, target.owner):
             continue
+        if target.name == imports.IMPORT and not imports.is_at_import(frame):
+            continue
         fault = watch.ask(number, call)
         if fault is not None:
             if fault.when == "before":
                 raised.note_call(target.callable, call.first)
-            return act_of(fault, called)
+            return act_of(imports.worded(fault, target.name, *call), called)
     return None
 
 

@@ -82,9 +82,9 @@ OPTIONS = (
         "function",
         "texts",
         "Fail calls of functions: PROFILE (disk, permission, descriptors, network, process, "
-        "database, threads, or the project's own), injectable (what is marked so), or TARGET, "
-        "such as os.fsync or mypkg.db:Session.commit, with the ERROR that it fails with, such as "
-        "OSError(EIO). A campaign by itself, or beside --fail-alloc; repeatable.",
+        "database, threads, imports, or the project's own), injectable (what is marked so), or "
+        "TARGET, such as os.fsync or mypkg.db:Session.commit, with the ERROR that it fails with, "
+        "such as OSError(EIO). A campaign by itself, or beside --fail-alloc; repeatable.",
         "PROFILE|TARGET[:ERROR]",
     ),
     Option(

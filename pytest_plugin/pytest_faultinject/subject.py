@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from traceback import clear_frames, walk_tb
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -307,18 +308,19 @@ class ItemSubject:
         """Render the failures of the last armed run, and let go of the exceptions."""
         # The traceback is cut at the test function, which the item finds anew when asked.
         getattr(self._item, "obj", None)
-        errors = []
+        rendered = []
         for _, failure in self._failures:
             if isinstance(failure, tuple):
                 excinfo, original = failure
                 if note:
                     excinfo.value.add_note(note)
                 failure = original(excinfo)
-                errors.append(excinfo.value)
+                rendered.append(excinfo)
             self._text += private.render(failure, markup=self._markup)
         # Not sooner: the frames say which of them are hidden, and one error is told twice.
-        for error in errors:
-            _let_go(error)
+        for excinfo in rendered:
+            excinfo.traceback = excinfo.traceback[:0]
+            _let_go(excinfo.value)
         self._failures.clear()
         private.drop_last_exception()
         return self._text
@@ -337,9 +339,17 @@ def _let_go(error: BaseException) -> None:
         for frame, _ in walk_tb(each.__traceback__):
             # Up to 3.12 a frame that was looked at keeps a copy, which this brings up to date.
             frame.f_locals  # noqa: B018
+        _cut(each.__traceback__)
         chain += [each.__cause__, each.__context__]
         if isinstance(each, BaseExceptionGroup):
             chain += each.exceptions
+
+
+def _cut(traceback: TracebackType | None) -> None:
+    """Leave of a traceback its first entry: an empty frame has what its function closes over."""
+    while traceback is not None:
+        entry, traceback = traceback, traceback.tb_next
+        entry.tb_next = None
 
 
 class _QuietHistoric:

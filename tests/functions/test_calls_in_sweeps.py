@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -371,6 +372,23 @@ def test_a_spawned_worker_tries_calls_and_chains() -> None:
 
     assert outcomes(report) == ["recovered", "propagated"]
     assert [trial.fault for trial in again.trials] == [report.trials[1].fault]
+
+
+def test_a_mark_may_name_an_exception_that_is_local_to_a_function() -> None:
+    class Local(Exception):
+        pass
+
+    @fi.error_injectable(Local)
+    def reserve() -> None: ...
+
+    def handles() -> None:
+        with contextlib.suppress(Local):
+            reserve()
+
+    report = sweep(handles, "fail_function")
+    again = sweep(handles, "fail_function", replay=report.trials[0].replay)
+
+    assert outcomes(report) == outcomes(again) == ["recovered"]
 
 
 def test_where_nothing_is_marked_nothing_is_tried() -> None:

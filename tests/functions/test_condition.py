@@ -77,7 +77,17 @@ def test_a_call_is_late_only_if_it_has_a_limit() -> None:
     assert holds("timeout", "a child", timeout=5)
     assert not holds("timeout", "a child", timeout=None)
     assert holds("timeout", "a child", 5)
+    assert holds("timeout", "a child", b"its input", 0.5)
     assert not holds("timeout", "a child")
+    assert not holds("timeout", "a child", None)
+    assert not holds("timeout", "a child", b"its input")
+
+
+def test_a_call_that_ignores_errors_raises_none() -> None:
+    assert holds("raising", "a folder")
+    assert holds("raising", "a folder", False)
+    assert not holds("raising", "a folder", True)
+    assert not holds("raising", "a folder", ignore_errors=True)
 
 
 def test_a_query_changes_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -64,3 +65,36 @@ def test_an_error_that_ends_a_thread_and_then_the_test_is_not_lost() -> None:
     lost = outcomes(lambda: asks_in_a_thread(tells=False), "os.listdir:EACCES")
 
     assert (told, lost) == (["propagated"], ["unraisable"])
+
+
+def test_a_log_that_cannot_be_written_is_nobodys_failure(folder: Path) -> None:
+    log = logging.Logger("aside")
+    stream = folder / "log"
+
+    def logs() -> None:
+        with stream.open("w") as file:
+            log.addHandler(logging.StreamHandler(file))
+            log.error("something")
+            log.handlers.clear()
+
+    report = fi.sweep(logs, capabilities="fail_function:target=disk", isolation="none")
+
+    met = {trial.fault.partition(":")[0] for trial in report.trials}
+    assert met == {"pathlib.Path.open", "io.TextIOWrapper.__exit__"}
+
+
+def test_an_import_that_replaces_a_missing_one_may_be_missing_as_well() -> None:
+    def imports() -> None:
+        try:
+            import wave  # noqa: F401
+        except ImportError:
+            import nowhere_to_be_found  # type: ignore[import-not-found]  # noqa: F401
+
+    def asks() -> None:
+        try:
+            import wave  # noqa: F401
+        except ImportError:
+            os.nowhere_to_be_found  # type: ignore[attr-defined]  # noqa: B018
+
+    assert outcomes(imports, "imports") == ["propagated"]
+    assert outcomes(asks, "imports") == ["failed"]

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_faultinject.options import OPTIONS
 
 from faultinject.capabilities import registry
 from faultinject.errors import SpecError
 from faultinject.functions import fault, target
 from faultinject.functions.profiles import Row, names, rows
 
-OURS = ["disk", "permission", "descriptors", "network", "process", "database", "threads"]
+OURS = ["disk", "permission", "descriptors", "network", "process", "database", "threads", "imports"]
 MANUAL = Path("/usr/share/man")
 # "open(2), write(2)", and the pages that a page itself refers to: "mkstemp(3): any of open(2)".
 PAGE = re.compile(r"([a-z_0-9]+)\(([237])\)")
@@ -45,8 +46,14 @@ def shop() -> Iterator[None]:
     del sys.modules["book_shop"]
 
 
-def test_there_are_seven_profiles(tmp_path: Path) -> None:
+def test_there_are_eight_profiles(tmp_path: Path) -> None:
     assert names(root=tmp_path) == OURS
+
+
+def test_the_help_of_the_option_names_them() -> None:
+    (text,) = (option.help for option in OPTIONS if option.flag == "--fail-function")
+
+    assert f"PROFILE ({', '.join(OURS)}, or the project's own)" in text
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -48,7 +48,7 @@ run() { # run ALLOCATOR PYTEST_ARGS...
     "$python" -m pytest -q -s -p no:cacheprovider "${@:2}" tests/native 2>&1 |
     tee -a said/terminal || failed=1
 }
-run malloc tests/functions/test_{events,fail_function,calls_in_sweeps}.py "$@"
+run malloc tests/functions/test_{calls_in_sweeps,events,fail_function,imports}.py "$@"
 run default --ignore=tests/native/test_native_replay.py "$@"
 # The other sanitizer has no files of its own beside this one; -s lets what it says through.
 grep -q "runtime error:" said/terminal && failed=1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import pytest
 from campaigns import Campaign
 from projects import run_here
@@ -80,12 +82,69 @@ def test_look(tmp_path):
     held = holder.Holder(tmp_path)
     assert held.look() is not None
 """
+CLOSES_OVER = """
+import holder
+
+def test_look(tmp_path):
+    held = holder.Holder(tmp_path)
+
+    def look():
+        return held.look()
+
+    assert look() is not None
+"""
 
 
-def test_what_another_plugin_keeps_alive_is_no_leak_of_the_code(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("holds", [HOLDS, CLOSES_OVER], ids=["a variable", "a function"])
+def test_what_another_plugin_keeps_alive_is_no_leak_of_the_code(
+    pytester: pytest.Pytester, holds: str
+) -> None:
     pytester.makeconftest(KEEPER)
-    pytester.makepyfile(holder=HOLDER, test_holder=HOLDS)
+    pytester.makepyfile(holder=HOLDER, test_holder=holds)
 
     campaign = run_here(pytester, "--fail-function=os.listdir:EACCES")
 
     assert campaign.outcomes("test_holder.py::test_look") == ["propagated"]
+
+
+COPIER = """
+import os
+import tempfile
+
+def copy_into(folder):
+    os.mkdir(os.path.join(folder, "copy"))
+
+def copy_carefully(folder):
+    scratch = tempfile.mkdtemp(dir=folder)
+    copy_into(scratch)
+"""
+COPIES = """
+import copier
+import shutil
+import tempfile
+
+def test_copies():
+    folder = tempfile.mkdtemp()
+    copier.copy_into(folder)
+    shutil.rmtree(folder)
+
+def test_copies_carefully():
+    folder = tempfile.mkdtemp()
+    copier.copy_carefully(folder)
+    shutil.rmtree(folder)
+"""
+
+
+def test_what_a_test_made_and_could_not_remove_any_more_is_no_leak_of_the_code(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(copier=COPIER, test_copier=COPIES)
+    monkeypatch.setattr(tempfile, "tempdir", str(pytester.mkdir("temporary")))
+
+    campaign = run_here(pytester, "--fail-function=os.mkdir:ENOSPC")
+
+    assert campaign.outcomes("test_copier.py::test_copies") == ["propagated"]
+    node = "test_copier.py::test_copies_carefully"
+    assert campaign.outcomes(node)[-1] == "leaked"
+    leaks = [leak for trial in campaign.tests[node]["trials"] for leak in trial["leaks"]]
+    assert [leak.rpartition(" in ")[2] for leak in leaks] == ["copy_carefully"]

@@ -10,19 +10,31 @@ from __future__ import annotations
 import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 
+from faultinject.callsite import CallSite
 from faultinject.campaign.oracles.children import Children
 from faultinject.campaign.oracles.descriptors import Descriptors
 from faultinject.campaign.oracles.leftovers import Leftovers
 from faultinject.campaign.oracles.locks import KnownLocks, Locks, lock_types
 from faultinject.campaign.oracles.lost import LostErrors
+from faultinject.campaign.oracles.makers import (
+    Makers,
+    Mark,
+    are_under_test,
+    is_marked,
+    unmarked,
+    without_the_tests_own,
+)
 from faultinject.campaign.oracles.model import ModelObjects
 from faultinject.campaign.oracles.selection import ALL, Oracles
 from faultinject.campaign.oracles.tasks import Tasks, task_types
 from faultinject.campaign.oracles.temporary import TemporaryFiles
 from faultinject.campaign.oracles.threads import Threads
+from faultinject.campaign.own_calls import OwnCalls
+from faultinject.native.places import CodeScope
 
 # How long what is about to end gets to do so. Waited for only where something is left.
 _PATIENCE = 0.1
@@ -39,11 +51,19 @@ class Bundle:
     Args:
         chosen: their names, of `faultinject.campaign.oracles.selection.MEANINGS`.
         shown: gives a source file's name as reports show it.
+        code: gives the code under test; asked once, where something is left. By default that
+            is all code.
     """
 
-    def __init__(self, chosen: Oracles = ALL, shown: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        chosen: Oracles = ALL,
+        shown: Callable[[str], str] = str,
+        code: Callable[[], CodeScope] = CodeScope.of,
+    ) -> None:
         self.chosen = chosen
         self.shown = shown
+        self._code = cache(lambda: OwnCalls(code()))
         self._locks = KnownLocks()
 
     @property
@@ -78,7 +98,7 @@ class Bundle:
         elif "tasks" in self.chosen:
             # What the parent made is frozen, and not among them: it is no leftover.
             alive = gc.get_objects()
-        watched = Watched(self.chosen, self._locks, alive, self.shown)
+        watched = Watched(self.chosen, self._locks, alive, self.shown, self._code)
         del alive
         with watched.hooked():
             yield watched
@@ -97,24 +117,36 @@ class Watched:
         known: KnownLocks,
         alive: list[object],
         shown: Callable[[str], str],
+        code: Callable[[], OwnCalls],
     ) -> None:
+        self._code = code
+        self._makers = Makers(code)
         self._collects = bool(chosen & _COLLECTED_FIRST)
         self._lost = _lost_errors(chosen)
-        self._threads = Threads() if "threads" in chosen else None
-        # The names that it notes are wanted for descriptors as well.
-        self._files = TemporaryFiles(shown) if chosen & {"files", "descriptors"} else None
+        self._threads = Threads(self._makers) if "threads" in chosen else None
+        # What these two note is wanted for descriptors as well.
+        self._files: TemporaryFiles | None = None
+        self._children: Children | None = None
+        if chosen & {"files", "descriptors"}:
+            self._files = TemporaryFiles(shown, self._makers)
+        if chosen & {"processes", "descriptors"}:
+            self._children = Children(self._makers)
         self._locks = Locks(known) if "locks" in chosen else None
         self._tasks = Tasks(alive, shown) if "tasks" in chosen else None
         # Cheap, and each says what is left with no more than a look.
-        self._simple: list[Callable[[], Leftovers]] = []
+        self._simple: list[Callable[[Mark], Leftovers]] = []
         if "objects" in chosen:
-            self._simple.append(ModelObjects(shown).left)
-        if "descriptors" in chosen and self._files is not None:
-            self._simple.append(Descriptors(self._files.shape_of).left)
+            objects = ModelObjects(shown)
+            self._simple.append(lambda mark: objects.left())
+        if "descriptors" in chosen and self._files is not None and self._children is not None:
+            opened = Descriptors(
+                self._files.shape_of, self._files.maker_of, self._children.maker_of_pipe
+            )
+            self._simple.append(opened.left)
         if self._threads is not None:
             self._simple.append(self._threads.left)
-        if "processes" in chosen:
-            self._simple.append(Children().left)
+        if "processes" in chosen and self._children is not None:
+            self._simple.append(self._children.left)
         if "files" in chosen and self._files is not None:
             self._simple.append(self._files.left)
 
@@ -127,6 +159,10 @@ class Watched:
                 stack.enter_context(self._tasks.watching())
             if self._files is not None:
                 stack.enter_context(self._files.noting())
+            if self._threads is not None:
+                stack.enter_context(self._threads.noting())
+            if self._children is not None:
+                stack.enter_context(self._children.noting())
             yield
 
     @property
@@ -138,24 +174,39 @@ class Watched:
         """Name everything that exists now and did not exist before.
 
         What is about to end is given a moment, and objects that only a collection of
-        cycles would free are given that chance.
+        cycles would free are given that chance. What the test itself made is marked.
         """
         deadline = time.monotonic() + _PATIENCE
         if self._threads is not None:
             self._threads.settle(deadline)
-        found, alive = self._seen()
+        found, alive = self._seen(self._makers.mark)
         if self._locks is not None:
             found += self._locks.left(alive, deadline)
         return found
 
+    def left_by_the_code(self, struck: Iterable[CallSite]) -> Leftovers:
+        """Do as `left` after a test that an error ended, and leave out what that test made.
+
+        Args:
+            struck: where faults struck. Where that is no code under test, the test itself is
+                what is tried, and nothing is left out.
+        """
+        left = self.left()
+        if any(map(is_marked, left)) and are_under_test(struck, self._code()):
+            left = without_the_tests_own(left)
+        return left
+
     def suspects(self) -> Leftovers:
-        """Do as `left`, at once: what is about to end counts, and locks have no names."""
-        found, alive = self._seen()
+        """Do as `left`, at once: what is about to end counts, and nobody asks who made it.
+
+        Locks have no names.
+        """
+        found, alive = self._seen(unmarked)
         if self._locks is not None:
             found += self._locks.suspects(alive)
         return found
 
-    def _seen(self) -> tuple[Leftovers, list[object]]:
+    def _seen(self, mark: Mark) -> tuple[Leftovers, list[object]]:
         """Give what is left but for locks, and the objects to look for those among.
 
         In a forked child these are the ones that were made since then.
@@ -164,7 +215,7 @@ class Watched:
             gc.collect()
         found: Leftovers = Counter()
         for left in self._simple:
-            found += left()
+            found += left(mark)
         alive: list[object] = []
         if self._tasks is not None or self._locks is not None:
             kinds = task_types() | lock_types()

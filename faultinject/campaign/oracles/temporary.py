@@ -20,9 +20,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from faultinject.campaign.oracles.leftovers import Leftovers, without_numbers
+from faultinject.campaign.oracles.makers import Makers, Mark, Stack, is_marked, unmarked
 from faultinject.functions.acts import raised
 
 # The private names of `tempfile` that this file rests on; a test holds each of them.
@@ -38,11 +39,13 @@ class TemporaryFiles:
 
     Args:
         shown: gives a source file's name as reports show it.
+        makers: tells who made one.
     """
 
-    def __init__(self, shown: Callable[[str], str]) -> None:
+    def __init__(self, shown: Callable[[str], str], makers: Makers) -> None:
         self._shown = shown
-        self._made: dict[str, tuple[str, str]] = {}  # by path: the shape, and all that is told
+        self._makers = makers
+        self._made: dict[str, _Made] = {}  # by path
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -56,24 +59,37 @@ class TemporaryFiles:
             if _tempfile._name_sequence is mine:
                 _tempfile._name_sequence = before
 
-    def left(self) -> Leftovers:
+    def left(self, mark: Mark = unmarked) -> Leftovers:
         """Name what was made and still exists, but not what lies in a folder so named.
 
-        Nor what the code would have removed, had that call not been made to fail.
+        Nor what the code would have removed, had that call not been made to fail. A folder
+        of the test's own does not stand for what others made in it.
         """
         there = sorted(path for path in self._made if os.path.lexists(path))
-        there = [path for path in there if not _kept_by_a_fault(path)]
-        outer = [path + os.sep for path in there]
-        return Counter(
-            self._made[path][1]
+        named = {
+            path: mark(self._made[path].told, self._made[path].stack)
             for path in there
-            if not any(path.startswith(folder) for folder in outer)
+            if not _kept_by_a_fault(path)
+        }
+        outer = [(path + os.sep, is_marked(name)) for path, name in named.items()]
+        return Counter(
+            name
+            for path, name in named.items()
+            if not any(
+                path.startswith(folder) and (is_marked(name) or not of_test)
+                for folder, of_test in outer
+            )
         )
 
     def shape_of(self, path: str) -> str | None:
         """Give the name of something made, without what was random in it; None for others."""
         made = self._made.get(path)
-        return made and made[0]
+        return made and made.shape
+
+    def maker_of(self, path: str) -> Stack:
+        """Give where a temporary file was made; nothing for others."""
+        made = self._made.get(path)
+        return made.stack if made else ()
 
     def _note(self, name: str, frame: FrameType | None) -> None:
         if frame is None or frame.f_code.co_name not in _INNERMOST:
@@ -85,7 +101,8 @@ class TemporaryFiles:
         folder, prefix, suffix = (os.fsdecode(part) for part in (folder, prefix, suffix))
         path = os.path.abspath(os.path.join(folder, prefix + name + suffix))
         shape = f"{without_numbers(prefix)}*{without_numbers(suffix)}"
-        self._made[path] = shape, f"{kind}: {shape}, made at {self._place(frame)}"
+        told = f"{kind}: {shape}, made at {self._place(frame)}"
+        self._made[path] = _Made(shape, told, self._makers.stack(frame))
 
     def _place(self, frame: FrameType | None) -> str:
         while frame is not None and frame.f_code.co_filename == tempfile.__file__:
@@ -94,6 +111,20 @@ class TemporaryFiles:
             return "an unknown place"
         code = frame.f_code
         return f"{self._shown(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
+
+
+class _Made(NamedTuple):
+    """One name that was given out.
+
+    Attributes:
+        shape: the name, without what was random in it.
+        told: all that a report tells.
+        stack: where it was made.
+    """
+
+    shape: str
+    told: str
+    stack: Stack
 
 
 def _kept_by_a_fault(path: str) -> bool:
