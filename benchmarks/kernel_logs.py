@@ -35,7 +35,7 @@ class Endless(io.RawIOBase):
     """A log that repeats one piece until it is long enough."""
 
     def __init__(self, piece: bytes, size: int) -> None:
-        self._piece = piece * (1 + (1 << 20) // len(piece))
+        self._piece = piece * (1 + (1 << 16) // len(piece))
         self._left = size
 
     def read(self, size: int = -1) -> bytes:

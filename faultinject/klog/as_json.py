@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from textwrap import indent
 from typing import Any, Final
 
 from faultinject.klog.explain import Explanation
+from faultinject.klog.reports import SlabFigures
 from faultinject.klog.zone_check import ZoneCheck
 
 SCHEMA: Final = 1
@@ -45,14 +47,21 @@ def _report(found: Explanation) -> dict[str, Any]:
         "rule": found.rule,
         "cache": report.cache,
         "size": report.size,
+        "slab": None if report.slab is None else _slab(report.slab),
+        "vmalloc": None if report.vmalloc is None else asdict(report.vmalloc),
         "zones": [_zone(check) for check in found.zones],
         "cause": found.cause,
         "would_pass": dict(found.would_pass),
         "consistent": found.consistent,
         "candidates": list(found.candidates),
         "cures": list(found.cures),
+        "findings": list(found.findings),
         "remarks": list(found.remarks),
     }
+
+
+def _slab(slab: SlabFigures) -> dict[str, Any]:
+    return {**asdict(slab), "nodes": [each._asdict() for each in slab.nodes]}
 
 
 def _zone(check: ZoneCheck) -> dict[str, Any]:

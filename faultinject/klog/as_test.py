@@ -17,6 +17,7 @@ from faultinject.errors import FaultInjectError
 from faultinject.gfp import NOWARN, format_gfp
 from faultinject.klog.explain import Explanation
 from faultinject.klog.reports import FailureReport
+from faultinject.klog.vmalloc_cause import failed_for_pages
 from faultinject.mm.mem_info import ZoneState
 from faultinject.mm.memory import Memory
 
@@ -62,6 +63,8 @@ def as_test(explanations: Iterable[Explanation]) -> str:
 def why_no_test(found: Explanation) -> str | None:
     """Say what a report lacks for a test; None if it has everything."""
     report = found.report
+    if not failed_for_pages(report):
+        return "it did not fail for want of pages"
     if not report.zones:
         return "the log has no memory figures for this report"
     if found.release is None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from faultinject.klog import vmalloc_cause
 from faultinject.klog.explain import Explanation
 from faultinject.klog.reports import Kind
+from faultinject.klog.vmalloc_cause import failed_for_pages
 from faultinject.klog.zone_check import ZoneCheck
 from faultinject.mm.built_zones import NAMES
 from faultinject.mm.mem_info import ZoneState
@@ -53,7 +55,7 @@ def _headline(found: Explanation) -> str:
     report = found.report
     what = f"order {report.order}" if report.order is not None else report.cache
     if report.kind is Kind.VMALLOC:
-        what = f"{report.size} bytes"
+        what = "" if report.size is None else f"{report.size} bytes"
     flags = "|".join(found.flags.names) or ("flags not known" if report.mode is None else "")
     mode = "" if report.mode is None else f"{report.mode:#x} "
     return (
@@ -66,16 +68,9 @@ def _headline(found: Explanation) -> str:
 
 def _sentences(found: Explanation) -> list[str]:
     report = found.report
-    asked = f"{report.comm or 'A task'} asked for"
-    if report.order is not None:
-        pages = 1 << report.order
-        size = _page_kb(found) * pages
-        asked += f" {pages} page{'s in one piece' if pages > 1 else ''} ({size} kB)"
-        asked += f" and got nothing; the cause is {_CAUSES[found.cause]}."
-    else:
-        asked += " memory" if report.size is None else f" {report.size} bytes"
-        asked += " and got nothing; the log does not say how many pages in one piece."
-    lines = [asked]
+    lines = [_asked(found), *(f"{said[0].upper()}{said[1:]}." for said in found.findings)]
+    if not failed_for_pages(report):
+        return lines
     if found.rule is not None and found.release is not None:
         lines.append(f"{_rule_sentence(found)}")
     if found.consistent is False:
@@ -87,6 +82,30 @@ def _sentences(found: Explanation) -> list[str]:
         said = [f"{name} rule: {_answer(found.would_pass[name])}" for name in other]
         lines.append(f"What others would have said: {', '.join(said)}.")
     return lines
+
+
+def _asked(found: Explanation) -> str:
+    report = found.report
+    asked = f"{report.comm or 'A task'} asked for"
+    if report.kind is Kind.SLAB:
+        where = "" if report.node in (None, -1) else f" on node {report.node}"
+        what = "an object" if report.cache is None else f"an object of {report.cache}"
+        return f"{asked} {what}{where} and got nothing: the cache got no pages for a new slab."
+    if report.kind is Kind.VMALLOC:
+        size = "memory" if report.size is None else f"{report.size} bytes"
+        asked += f" {size} of vmalloc and got nothing: {vmalloc_cause.why(report)}"
+        if not failed_for_pages(report) or found.cause == "unknown":
+            return f"{asked}."
+        return f"{asked}; the cause is {_CAUSES[found.cause]}."
+    if report.order is None:
+        return f"{asked} memory and got nothing; the log does not say how many pages in one piece."
+    pages = 1 << report.order
+    size = f"{_page_kb(found) * pages} kB"
+    pieces = "s in one piece" if pages > 1 else ""
+    return (
+        f"{asked} {pages} page{pieces} ({size}) and got nothing; the cause is "
+        f"{_CAUSES[found.cause]}."
+    )
 
 
 def _rule_sentence(found: Explanation) -> str:

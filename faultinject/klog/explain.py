@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from faultinject.errors import UsageError
 from faultinject.gfp import DMA, DMA32, HIGHMEM, Gfp
+from faultinject.klog import slab_cause, vmalloc_cause
 from faultinject.klog.flags import Decoded, decode
 from faultinject.klog.release import Release, parse_release
 from faultinject.klog.reports import FailureReport, Kind
+from faultinject.klog.vmalloc_cause import failed_for_pages
 from faultinject.klog.zone_check import Request, ZoneCheck, check_zone
 from faultinject.mm.alloc_flags import alloc_flags
 from faultinject.mm.buddy import MAX_ORDER
@@ -44,6 +47,7 @@ class Explanation:
             unknown.
         candidates: where it does not: what may be the reason.
         cures: what would have let the request pass, the smallest change first.
+        findings: what a slab's or a vmalloc's own figures tell, one sentence each.
         remarks: what could not be told, and why.
     """
 
@@ -59,6 +63,7 @@ class Explanation:
     consistent: bool | None = None
     candidates: list[str] = field(default_factory=list)
     cures: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -72,10 +77,8 @@ def explain(report: FailureReport, *, kernel: str | None = None) -> Explanation:
     Raises:
         UsageError: `kernel` is no release.
     """
-    release = parse_release(kernel, option="kernel") if kernel is not None else None
     remarks = list(report.remarks)
-    if release is None and report.kernel is not None:
-        release = parse_release(report.kernel)
+    release = _release(report, kernel, remarks)
     flags = decode(report, release)
     found = Explanation(
         report, release, flags, None if release is None else release.model.rule, remarks=remarks
@@ -86,6 +89,7 @@ def explain(report: FailureReport, *, kernel: str | None = None) -> Explanation:
         )
     if flags.unknown:
         remarks.append(f"flags without a known meaning: {', '.join(flags.unknown)}")
+    _look_beyond_pages(found)
     request = _request(found)
     if request is None or found.rule is None:
         found.zones = [ZoneCheck(zone, "unknown", "unknown") for zone in report.zones]
@@ -95,7 +99,7 @@ def explain(report: FailureReport, *, kernel: str | None = None) -> Explanation:
         if check.missing:
             where = f"node {check.zone.node} zone {check.zone.zone}"
             remarks.append(f"{where}: the answer depends on {', '.join(check.missing)}")
-    if not report.zones:
+    if not report.zones and failed_for_pages(report):
         remarks.append("the log has no Mem-Info for this report: nothing can be checked")
     found.cause = _cause(found, request)
     found.would_pass = {rule: _passes(report, request, rule) for rule in ("direct", "modern")}
@@ -105,18 +109,48 @@ def explain(report: FailureReport, *, kernel: str | None = None) -> Explanation:
     return found
 
 
+def _release(report: FailureReport, kernel: str | None, remarks: list[str]) -> Release | None:
+    if kernel is not None:
+        return parse_release(kernel, option="kernel")
+    if report.kernel is None:
+        return None
+    try:
+        return parse_release(report.kernel)
+    except UsageError as error:
+        remarks.append(f"the log names a kernel that cannot be: {report.kernel} ({error.what})")
+        return None
+
+
+def _look_beyond_pages(found: Explanation) -> None:
+    """Say what the figures tell that are not those of zones."""
+    report = found.report
+    if report.kind is Kind.SLAB:
+        found.findings = slab_cause.findings(report)
+        found.cures = slab_cause.cures(report)
+        found.remarks += slab_cause.remarks(report)
+    elif report.kind is Kind.VMALLOC:
+        found.findings = vmalloc_cause.findings(report)
+        found.cures = vmalloc_cause.cures(report)
+        found.remarks += vmalloc_cause.remarks(report)
+
+
 def _request(found: Explanation) -> Request | None:
     report, release = found.report, found.release
+    if not failed_for_pages(report):
+        return None
     if report.order is None and report.zones:
         found.remarks.append("the log does not tell the order of the request")
     if release is None or report.order is None or found.flags.gfp is None:
         return None
+    gfp = found.flags.gfp
+    if report.kind is Kind.VMALLOC and not gfp & (DMA | DMA32):
+        gfp |= HIGHMEM
     # kswapd frees memory itself, and may take the last page for that. A request that may not
     # sleep is of an interrupt that came while it ran.
-    may_sleep = bool(found.flags.gfp & Gfp.DIRECT_RECLAIM)
+    may_sleep = bool(gfp & Gfp.DIRECT_RECLAIM)
     memalloc = may_sleep and bool(report.comm and report.comm.startswith("kswapd"))
-    flags = alloc_flags(found.flags.gfp, report.order, release.model, memalloc=memalloc)
-    return Request(report.order, int(found.flags.gfp), flags, release.model)
+    flags = alloc_flags(gfp, report.order, release.model, memalloc=memalloc)
+    return Request(report.order, int(gfp), flags, release.model)
 
 
 def _allowed(found: Explanation) -> list[ZoneCheck]:

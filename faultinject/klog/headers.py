@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from faultinject.klog.reports import FailureReport, Kind
+from faultinject.klog.vmalloc_lines import read_error, read_no_addresses
 
 # A line without one of these begins no report, and no Mem-Info of anything else.
 TRIGGERS = (
@@ -16,6 +17,10 @@ TRIGGERS = (
     "Unable to allocate memory on ",
     "vmalloc error",
     "vmalloc: allocation failure",
+    "vmalloc size ",
+    "vmap allocation for size",
+    "vmalloc_node_range for size",
+    "out of vmalloc space",
     "invoked oom-killer",
     "page allocation stalls",
     "Show Memory",
@@ -36,18 +41,14 @@ _SLAB = re.compile(
     rf"node (?P<node>-?[0-9]{{1,5}})(?![0-9]),?\s*\(?gfp={_MODE}"
 )
 _SLAB_BEGINS = re.compile(r"SL[AU]B: Unable to allocate memory on ")
-_CACHE = re.compile(r"\s*cache: (?P<cache>\S+), object size: [0-9]")
-_VMALLOC = re.compile(
-    rf"{_COMM}: vmalloc(?: error: size (?P<size>[0-9]{{1,19}})(?=,)"
-    r"|: allocation failure: (?P<old>[0-9]{1,19})(?= bytes))"
-)
+_VMALLOC = re.compile(rf"(?:{_COMM}: )?(?=vmalloc(?: error: size |: allocation failure| size ))")
 _OOM = re.compile(rf"{_COMM} invoked oom-killer: ")
 _OOM_MODE = re.compile(rf"gfp_mask={_MODE}")
 _OOM_ORDER = re.compile(r"order=(?P<order>-?[0-9]{1,2})(?![0-9])")
 _ANY_MODE = re.compile(rf"mode:{_MODE}")
 
 _RELEASE = r"(?P<kernel>[0-9]{1,2}\.[0-9]{1,3}[^\s,]*)"
-_TASK = re.compile(rf"(?:Pid:|CPU:).*[Tt]ainted(?::[ A-Z()]*)?\s+{_RELEASE}(?:\s|$)")
+_TAINTED = re.compile(rf"[Tt]ainted(?::[ A-Z()]*)?\s+{_RELEASE}(?:\s|$)")
 _BANNER = re.compile(rf"Linux version {_RELEASE}\s")
 
 
@@ -63,21 +64,19 @@ def read_header(text: str, line: int) -> FailureReport | None:
         line: its number, for the record.
     """
     if found := _PAGE.match(text):
-        report = _report(Kind.PAGE, line, found)
+        report = FailureReport(Kind.PAGE, line, found["comm"].strip() or None)
         report.order = int(found["order"])
-        return report
+        return _with_mode(report, found)
     if found := _PAGE_BEGINS.match(text):
         return _cut(FailureReport(Kind.PAGE, line, found["comm"].strip() or None))
     if found := _SLAB.match(text):
-        report = _report(Kind.SLAB, line, found)
+        report = FailureReport(Kind.SLAB, line)
         report.node = int(found["node"])
-        return report
+        return _with_mode(report, found)
     if _SLAB_BEGINS.match(text):
         return _cut(FailureReport(Kind.SLAB, line))
-    if found := _VMALLOC.match(text):
-        report = FailureReport(Kind.VMALLOC, line, found["comm"].strip() or None)
-        report.size = int(found["size"] or found["old"])
-        return _with_mode(report, _ANY_MODE.search(text))
+    if "vm" in text and (vmalloc := _read_vmalloc(text, line)) is not None:
+        return vmalloc
     if found := _OOM.match(text):
         report = FailureReport(Kind.OOM, line, found["comm"].strip() or None)
         if order := _OOM_ORDER.search(text):
@@ -96,7 +95,9 @@ def begins_other(text: str) -> bool:
 
 def read_release(text: str) -> str | None:
     """Give the kernel's release if this is the line of a report that names it."""
-    found = _TASK.match(text.lstrip())
+    if not text.startswith(("Pid:", "CPU:")):
+        return None
+    found = _TAINTED.match(text, max(text.rfind("ainted") - 1, 0))
     return None if found is None else found["kernel"]
 
 
@@ -106,15 +107,20 @@ def read_banner(text: str) -> str | None:
     return None if found is None else found["kernel"]
 
 
-def read_cache(text: str) -> str | None:
-    """Give the slab cache's name if this is the line of a report that names it."""
-    found = _CACHE.match(text)
-    return None if found is None else found["cache"]
-
-
-def _report(kind: Kind, line: int, found: re.Match[str]) -> FailureReport:
-    comm = found.groupdict().get("comm")
-    return _with_mode(FailureReport(kind, line, comm.strip() or None if comm else None), found)
+def _read_vmalloc(text: str, line: int) -> FailureReport | None:
+    if (told := read_no_addresses(text)) is not None:
+        return FailureReport(Kind.VMALLOC, line, size=told.size, vmalloc=told.error)
+    found = _VMALLOC.match(text)
+    told = read_error(text[found.end() :]) if found is not None else None
+    if found is None or told is None:
+        return None
+    report = FailureReport(Kind.VMALLOC, line, size=told.size, vmalloc=told.error)
+    report.order = told.order
+    if found["comm"] is None:
+        # Those of before 4.9: its flags are in the header that follows.
+        return report
+    report.comm = found["comm"].strip() or None
+    return _with_mode(report, _ANY_MODE.search(text))
 
 
 def _with_mode(report: FailureReport, found: re.Match[str] | None) -> FailureReport:
@@ -122,7 +128,7 @@ def _with_mode(report: FailureReport, found: re.Match[str] | None) -> FailureRep
         report.remarks.append("the header has no gfp flags")
         return report
     report.mode = int(found["mode"], 16)
-    report.names = tuple(name for name in (found["names"] or "").split("|") if name)
+    report.names = tuple(filter(None, (found["names"] or "").split("|")))
     return report
 
 

@@ -17,8 +17,17 @@ _RELEASE: Final = re.compile(r"v?([0-9]{1,2})\.([0-9]{1,3})(?:\.([0-9]{1,3}))?(?
 # The watermark rule of one row changed here, between two releases that have rows.
 _MODERN_SINCE: Final = (4, 4)
 
-# What is modelled of older ones is too little to explain a failure by.
+# What is modelled of older ones is too little to explain a failure by; 2.6.0 to 2.6.23 are
+# taken for it.
 _OLDEST: Final = "2.6.24"
+_OLDEST_READ: Final = (2, 6)
+
+# The last release of each series that has ended (kernel.org, pub/linux/kernel). After 2.6.39
+# there were only those that Fedora 15 called so, of 3.0 to 3.3.
+_LAST: Final = {(2, 6): 43, (3,): 19, (4,): 20, (5,): 19, (6,): 19}
+
+# A series lasts three years or more.
+_LATEST_SERIES: Final = 9
 
 
 class Release(NamedTuple):
@@ -39,7 +48,7 @@ def parse_release(text: str, *, option: str = "") -> Release:
     """Read a release.
 
     Raises:
-        UsageError: there is no version in it.
+        UsageError: there is no version in it, or one that never was, or one before 2.6.
     """
     found = _RELEASE.match(text.strip())
     if found is None:
@@ -50,7 +59,28 @@ def parse_release(text: str, *, option: str = "") -> Release:
             cure="Give a version such as 2.6.32 or 6.1",
         )
     version = (int(found[1]), int(found[2]), int(found[3] or 0))
+    if version[:2] < _OLDEST_READ:
+        raise UsageError(
+            "a kernel from before what can be explained",
+            value=text,
+            where=option or None,
+            cure="Give 2.6 or later; its reports, and its rule, are the oldest that are known",
+        )
+    if not _ever_was(version):
+        raise UsageError(
+            "there never was such a kernel",
+            value=text,
+            where=option or None,
+            cure="Give the release as uname -r prints it, such as 2.6.32, 5.10 or 6.1",
+        )
     return Release(text.strip(), version, _model(version))
+
+
+def _ever_was(version: tuple[int, int, int]) -> bool:
+    series, number = (version[:1], version[1]) if version[0] > 2 else (version[:2], version[2])
+    if series in _LAST:
+        return number <= _LAST[series]
+    return 2 < version[0] <= _LATEST_SERIES
 
 
 def _model(version: tuple[int, int, int]) -> KernelVersion:

@@ -1,12 +1,12 @@
 """What each kernel prints of an allocation that failed, line by line.
 
-Lives here: the header of the report, its stack dump, SLUB's own message. Not here: the
+Lives here: the header of the report, its stack dump, SLUB's own message, a warning. Not here: the
 state of the memory below them (`faultinject.mm.show_mem`), what we add in front
 (`faultinject.mm.meaning`), and which failures are told at all (`faultinject.mm.warn`).
 
 Source: Linux mm/page_alloc.c, __alloc_pages() of 2.6.24, warn_alloc_failed() of 3.x,
-warn_alloc() of 4.9 to 6.6; mm/slub.c, slab_out_of_memory(). The stack is that of the
-Python code that asked, innermost call first.
+warn_alloc() of 4.9 to 6.6; mm/slub.c, slab_out_of_memory(); kernel/panic.c, __warn(). The
+stack is that of the Python code that asked, innermost call first.
 """
 
 from __future__ import annotations
@@ -85,6 +85,29 @@ def dump_stack(frame: FrameType | None, release: tuple[int, ...], name: str) -> 
         lines.append(f" {code.co_qualname} ({os.path.basename(code.co_filename)}:{at.f_lineno})")
         at = caller_frame(at.f_back) if at.f_back is not None else None
     return lines
+
+
+def warning(
+    function: str, frame: FrameType | None, release: tuple[int, ...], name: str
+) -> list[str]:
+    """Word a WARN_ON() of mm/page_alloc.c, without a number of the line in it.
+
+    Args:
+        function: of the kernel, where the condition stands.
+        frame: where to begin, or None if nobody outside faultinject did.
+        release: of the kernel, as numbers.
+        name: of the kernel, as text.
+    """
+    where = f"at mm/page_alloc.c {function}"
+    if release >= _CPU_FIRST:
+        where = f"CPU: 0 PID: {threading.get_native_id()} {where}"
+    return [
+        "------------[ cut here ]------------",
+        f"WARNING: {where}",
+        "Modules linked in:",
+        *dump_stack(frame, release, name),
+        "---[ end trace 0000000000000000 ]---",
+    ]
 
 
 def suppressed(count: int, release: tuple[int, ...]) -> str:

@@ -7,16 +7,14 @@ injections.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from faultinject.callsite import CallSite
 from faultinject.mm.ledger import NOWHERE, site_of_trace, trace_of
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Requests of one kind from one place that the memory could not meet.
 
     Attributes:
@@ -31,7 +29,7 @@ class Failure:
     what: str
     order: int
     gfp: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides the method of tuples, which nobody wants here
 
 
 class Failures:

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 from faultinject.errors import SpecError
 from faultinject.mm.buddy import MAX_ORDER, MAX_ORDER_PAGES, ORDERS
 from faultinject.mm.built_zones import DEVICE, built_with
-from faultinject.mm.log_prefix import strip_prefix
+from faultinject.mm.log_prefix import strip_prefix, without_colours
 from faultinject.mm.marks import ZONES, Marks, total
 from faultinject.mm.mem_info import BEGINS, MemInfo, ZoneState
 from faultinject.mm.migrate import PAGEBLOCK_PAGES
@@ -67,7 +67,7 @@ def read_logged_state(text: str, node: int | None = None) -> list[RealZone]:
 
 def _whole_lines(text: str) -> Iterator[tuple[int, str]]:
     """Give the lines without prefixes, wrapped ones joined, with the number of their first."""
-    lines = [strip_prefix(line) for line in text.splitlines()]
+    lines = [strip_prefix(line) for line in without_colours(text).splitlines()]
     dated = any(has_prefix for _, _, has_prefix in lines)
     number, whole = 0, ""
     for at, (line, _, has_prefix) in enumerate(lines, 1):

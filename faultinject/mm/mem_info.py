@@ -8,7 +8,7 @@ the model's own Mem-Info (`faultinject.mm.show_mem`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import lshift
@@ -17,12 +17,18 @@ from typing import Final
 # How many orders there are unless a line shows more.
 _ORDERS: Final = 11
 
-_ZONE: Final = (
-    r"(?:Node\s+(?P<node>[0-9]{1,5})\s+)?(?P<zone>DMA32|DMA|Normal|HighMem|Movable|Device)"
-)
+_NAME: Final = "DMA32|DMA|Normal|HighMem|Movable|Device"
+_ZONE: Final = rf"(?:Node[ \t]+([0-9]{{1,5}})[ \t]+)?({_NAME})"
 
-_ZONE_LINE: Final = re.compile(rf"{_ZONE}(?::\s+(?P<blocks>[0-9]+\*.*)|\s+(?P<figures>free:.*))")
-_RESERVE_LINE: Final = re.compile(r"lowmem_reserve\[\]:\s*(?P<pages>.*)")
+# The first alternative is for speed alone.
+_WITH_KB: Final = r"(?:[0-9]+kB.*|.*kB.*)"
+
+#: A line of a zone: what `MemInfo.take` takes are its groups.
+LINE: Final = (
+    rf"(?:{_ZONE}(?::[ \t]+([0-9]+\*{_WITH_KB})|[ \t]+(free:{_WITH_KB}))"
+    r"|lowmem_reserve\[\]:[ \t]*(.*)|Node[ \t]+[0-9]+[ \t]+active_anon:.*)"
+)
+_LINE: Final = re.compile(LINE)
 
 # A figure that ends in anything but its unit is cut, and none.
 _FIGURE: Final = re.compile(r"([a-z_]+(?:\([a-z]+\))?):\s?([0-9]{1,18})[kK]B(?!\S)")
@@ -36,6 +42,10 @@ _USUAL_BLOCKS: Final = re.compile(
     )
     + r" = ([0-9]{1,18})kB(?!\S)"
 )
+# The lines of figures that were met, by the names in them: all of a kernel have the same ones,
+# and such a line read at once takes a third of the time. A log that has more kinds is slower.
+_MOST_KINDS: Final = 4
+_WHOLE_LINES: Final[list[tuple[tuple[str, ...], re.Pattern[str]]]] = []
 _TOTAL: Final = re.compile(r"=\s*([0-9]{1,18})kB(?!\S)")
 _PAGES: Final = re.compile(r"(?:-?[0-9]{1,18}(?:\s+|\Z))+")
 _NEEDED: Final = frozenset({"free", "min", "low", "high"})
@@ -43,10 +53,11 @@ _NEEDED: Final = frozenset({"free", "min", "low", "high"})
 #: What begins a line of its own where lines have no prefix to tell by.
 BEGINS: Final = re.compile(
     rf"""
-    Mem-[Ii]nfo: | {_ZONE}(?:\s+free:|:\s|\s+per-cpu)
-    | lowmem_reserve | Node\s+[0-9]+\s+(?:active|hugepages) | [Aa]ctive(?:_anon)?:[0-9]+(?![0-9k])
-    | [0-9]+\s+(?:total\s+)?page | CPU | Pid: | Call\s | Hardware\sname | Free\sswap | Total\sswap
-    | Swap\scache | SL[AU]B: | \s+cache: | \s+node\s | \s?\[<? | Workqueue: | Tainted: | Stack\s:
+    Mem-[Ii]nfo: | (?:Node[ ]+[0-9]{{1,5}}[ ]+)?(?:{_NAME})(?:[ ]+free:|:[ ]|[ ]+per-cpu)
+    | lowmem_reserve | Node[ ]+[0-9]+[ ]+(?:active|hugepages) | [Aa]ctive(?:_anon)?:[0-9]+(?![0-9k])
+    | [0-9]+[ ]+(?:total[ ]+)?page | CPU | Pid: | Call[ ] | Hardware[ ]name | Free[ ]swap
+    | Total[ ]swap | Swap[ ]cache | SL[AU]B: | [ ]+cache: | [ ]+node[ ] | [ ]+\S+[ ]debugging[ ]
+    | [ ]?\[<? | Workqueue: | Tainted: | Stack[ ]:
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -94,29 +105,40 @@ class MemInfo:
     def __init__(self, zones: list[ZoneState], remark: Callable[[int, str], None]) -> None:
         self._zones = zones
         self._remark = remark
-        self._by_name: dict[tuple[int, str], ZoneState] = {}
+        self._by_name: dict[tuple[str | None, str], ZoneState] = {}
         self._last: ZoneState | None = None
 
     def read(self, text: str, line: int) -> bool:
         """Read a line if it belongs to a zone; say whether it does."""
-        if (found := _ZONE_LINE.match(text)) is not None:
-            node, name, blocks, figures = found.groups()
-            zone = self._zone(int(node or 0), name, line)
-            if blocks is not None:
-                self._read_blocks(zone, blocks, line)
-            else:
-                self._read_figures(zone, figures, line)
-        elif (found := _RESERVE_LINE.match(text)) is not None:
-            self._read_reserve(found["pages"], line)
-        else:
-            return False
-        return True
+        found = _LINE.match(text)
+        if found is not None:
+            self.take(("", *found.groups()), line)
+        return found is not None
 
-    def _zone(self, node: int, name: str, line: int) -> ZoneState:
-        zone = self._by_name.get((node, name))
-        if zone is None:
-            zone = self._by_name[node, name] = ZoneState(node, name, line)
+    def take(self, groups: Sequence[str | None], line: int) -> None:
+        """Take what a line says: who printed it, and the groups of `LINE`.
+
+        A line of a node says nothing.
+        """
+        _, node, name, blocks, figures, reserve = groups
+        if name is not None:
+            zone = self._by_name.get((node, name)) or self._zone(node, name, line)
+            if figures is not None:
+                self._read_figures(zone, figures, line)
+            elif blocks is not None:
+                self._read_blocks(zone, blocks, line)
+        elif reserve is not None:
+            self._read_reserve(reserve, line)
+
+    def _zone(self, node: str | None, name: str, line: int) -> ZoneState:
+        number = int(node or 0)
+        for zone in self._zones:
+            if (zone.node, zone.zone) == (number, name):
+                break
+        else:
+            zone = ZoneState(number, name, line)
             self._zones.append(zone)
+        self._by_name[node, name] = zone
         return zone
 
     def _read_figures(self, zone: ZoneState, text: str, line: int) -> None:
@@ -124,9 +146,7 @@ class MemInfo:
             self._say(zone, "has two lines of figures; the first one counts", line)
             self._last = None
             return
-        # Of one that is there twice, the first counts.
-        figures = {name: int(figure) for name, figure in reversed(_FIGURE.findall(text))}
-        zone.figures = figures
+        zone.figures = figures = _figures(text)
         self._last = zone
         if not figures.keys() >= _NEEDED:
             missing = [name for name in ("free", "min", "low", "high") if name not in figures]
@@ -185,6 +205,27 @@ class MemInfo:
 
     def _say(self, zone: ZoneState, text: str, line: int) -> None:
         self._remark(line, f"node {zone.node} zone {zone.zone} {text}")
+
+
+def _figures(text: str) -> dict[str, int]:
+    """Give the figures of a zone's line; of one that is there twice, the first counts."""
+    for names, expression in _WHOLE_LINES:
+        if (found := expression.match(text)) is not None:
+            return dict(zip(names, map(int, found.groups()), strict=True))
+    told = _FIGURE.findall(text)
+    figures = {name: int(figure) for name, figure in reversed(told)}
+    if len(figures) == len(told) and len(_WHOLE_LINES) < _MOST_KINDS:
+        names = tuple(name for name, _ in told)
+        expression = _whole_line(names)
+        if expression.match(text) is not None:
+            _WHOLE_LINES.append((names, expression))
+    return figures
+
+
+def _whole_line(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Give what matches a line that has these figures, in their order, and no others."""
+    figures = " ".join(rf"{re.escape(name)}:([0-9]{{1,18}})[kK]B" for name in names)
+    return re.compile(rf"{figures}(?: pages_scanned:[0-9]+)?(?: all_unreclaimable\? [a-z]+)?\s*\Z")
 
 
 @lru_cache(maxsize=64)  # all reports of a machine have the same ones

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from faultinject.callsite import outer_frame
 from faultinject.gfp import ZERO, Gfp
@@ -29,7 +29,6 @@ from faultinject.mm.page_alloc import PageAllocator, checked_gfp
 from faultinject.mm.pointer import Pointer
 from faultinject.mm.pressure import Pressure, consume, fragment
 from faultinject.mm.ram import PAGE_SHIFT, Ram, every_ram
-from faultinject.mm.real_state import RealZone, load, min_free_kbytes, read_state, sizes
 from faultinject.mm.show_mem import show_mem
 from faultinject.mm.slab import SlabCache
 from faultinject.mm.tasks import Tasks
@@ -38,6 +37,9 @@ from faultinject.mm.vmalloc import VmallocAreas
 from faultinject.mm.zone import Zone
 from faultinject.mm.zone_layout import DEFAULT_SIZE, describe
 from faultinject.mm.zones import Zones
+
+if TYPE_CHECKING:
+    from faultinject.mm.real_state import RealZone
 
 #: When a list, every Memory that is made appends itself, and is so kept alive.
 witnesses: list[Memory] | None = None
@@ -119,6 +121,9 @@ class Memory:
             SpecError: a text is not of such a file (line and field are named), or the two
                 are not of one machine.
         """
+        # Here, as below, because it compiles what most programs never need.
+        from faultinject.mm.real_state import read_state
+
         return cls._in_state(read_state(buddyinfo, zoneinfo, node), kernel, watermark_rule)
 
     @classmethod
@@ -142,7 +147,6 @@ class Memory:
             SpecError: the text has no Mem-Info or several, or one that is cut or
                 inconsistent; line and field are named.
         """
-        # Here, because it compiles what most programs never need.
         from faultinject.mm.logged_state import read_logged_state
 
         return cls._in_state(read_logged_state(text, node), kernel, watermark_rule)
@@ -151,13 +155,15 @@ class Memory:
     def _in_state(
         cls, zones: Sequence[RealZone], kernel: str, watermark_rule: str | None
     ) -> Memory:
+        from faultinject.mm import real_state
+
         made = cls(
-            zones=sizes(zones),
+            zones=real_state.sizes(zones),
             kernel=kernel,
             watermark_rule=watermark_rule,
-            min_free_kbytes=min_free_kbytes(zones),
+            min_free_kbytes=real_state.min_free_kbytes(zones),
         )
-        load(made._pages, zones)
+        real_state.load(made._pages, zones)
         return made
 
     # Objects of any size.

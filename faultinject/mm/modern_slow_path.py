@@ -55,6 +55,7 @@ def run(request: SlowRequest) -> int | None:
         if not request.gfp & NOFAIL or not request.gfp & DIRECT_RECLAIM:
             request.give_up(reason)
             return None
+        request.warn_of_nofail()
         pfn = request.take(request.attempt.alloc_flags | MIN_RESERVE)
         if pfn is None:
             reason = None

@@ -197,7 +197,7 @@ class PageAllocator:
         *,
         bonus: bool = False,
     ) -> int | None:
-        pfn, attempt = self.slow_path.go(plan, order, gfp)
+        pfn, attempt = self.slow_path.go(plan, order, gfp, frame)
         if pfn is None and not bonus:
             # Where nothing was tried, there is nothing to tell.
             told = attempt if attempt.stages else None

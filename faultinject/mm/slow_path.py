@@ -14,6 +14,7 @@ A memory without watermarks has no slow path until a shrinker or a task is regis
 from __future__ import annotations
 
 from collections import deque
+from types import FrameType
 from typing import Final
 
 from faultinject.errors import UsageError
@@ -22,6 +23,7 @@ from faultinject.mm.alloc_flags import WMARK_LOW
 from faultinject.mm.attempt import Attempt
 from faultinject.mm.compaction import DEFERRED, SKIPPED, Compaction, Outcome
 from faultinject.mm.movable import HeldPages
+from faultinject.mm.nofail import NofailWarnings
 from faultinject.mm.oom import OomKiller
 from faultinject.mm.ram import Ram
 from faultinject.mm.reclaim import Reclaim
@@ -45,6 +47,7 @@ class SlowPath:
         clock: the memory's virtual time.
         compaction: moves pages.
         events: counters by the names of /proc/vmstat.
+        nofail: warns of requests that insist.
         oom: ends tasks.
         ram: whose lock guards all of this.
         reclaim: asks shrinkers.
@@ -59,6 +62,7 @@ class SlowPath:
         "clock",
         "compaction",
         "events",
+        "nofail",
         "oom",
         "ram",
         "reclaim",
@@ -80,6 +84,7 @@ class SlowPath:
         self.clock = VirtualClock(ram, self.reclaim.run_kswapd)
         self.tasks = Tasks(ram)
         self.oom = OomKiller(ram, self.tasks, sum(zone.pages for zone in zones.populated))
+        self.nofail = NofailWarnings(ram, version)
         self._marked = zones.machine.min_free_kbytes is not None
 
     def search(self, plan: Plan, order: int, gfp: int) -> int | None:
@@ -103,8 +108,10 @@ class SlowPath:
         """Wake kswapd for a request; the caller holds the lock. False if it sleeps on."""
         return self._marked and self.reclaim.wake(order, gfp, plan)
 
-    def go(self, plan: Plan, order: int, gfp: int) -> tuple[int | None, Attempt]:
-        """Do what can be done for a request that `search` could not meet.
+    def go(
+        self, plan: Plan, order: int, gfp: int, frame: FrameType | None
+    ) -> tuple[int | None, Attempt]:
+        """Do what can be done for a request of `frame` that `search` could not meet.
 
         The caller does not hold the lock: user code runs.
 
@@ -120,7 +127,7 @@ class SlowPath:
             attempt.enter("kswapd")
         began = self.clock.now
         try:
-            return self._go(plan, attempt), attempt
+            return self._go(plan, attempt, frame), attempt
         except BaseException:
             attempt.gave_up = attempt.gave_up or "raised"
             raise
@@ -128,7 +135,7 @@ class SlowPath:
             attempt.seconds = self.clock.now - began
             self.attempts.append(attempt)
 
-    def _go(self, plan: Plan, attempt: Attempt) -> int | None:
+    def _go(self, plan: Plan, attempt: Attempt, frame: FrameType | None) -> int | None:
         if self.rules is None:
             attempt.gave_up = "no-slow-path"
             return None
@@ -136,7 +143,7 @@ class SlowPath:
             attempt.gave_up = "no-reclaim"
             return None
         run = modern_slow_path.run if self.rules.modern else classic_slow_path.run
-        return run(SlowRequest(self, plan, attempt, self.rules))
+        return run(SlowRequest(self, plan, attempt, self.rules, frame))
 
     def kill(self, order: int, gfp: int) -> Task | None:
         """Let the OOM killer end a task; None if it refuses."""

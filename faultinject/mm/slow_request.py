@@ -7,6 +7,7 @@ requests share (`faultinject.mm.slow_path`).
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from faultinject.errors import Deadlock
@@ -56,6 +57,7 @@ class SlowRequest:
 
     __slots__ = (
         "_exhausted",
+        "_frame",
         "_fruitless",
         "_path",
         "_waited",
@@ -67,7 +69,14 @@ class SlowRequest:
         "rules",
     )
 
-    def __init__(self, path: SlowPath, plan: Plan, attempt: Attempt, rules: RetryRules) -> None:
+    def __init__(
+        self,
+        path: SlowPath,
+        plan: Plan,
+        attempt: Attempt,
+        rules: RetryRules,
+        frame: FrameType | None,
+    ) -> None:
         self.plan = plan
         self.attempt = attempt
         self.order = attempt.order
@@ -75,6 +84,7 @@ class SlowRequest:
         self.costly = attempt.order > COSTLY_ORDER
         self.rules = rules
         self._path = path
+        self._frame = frame
         self._waited = 0.0
         self._fruitless = 0
         # The state in which compaction tried everything, and at which priority.
@@ -238,6 +248,11 @@ class SlowRequest:
         if self._waited > HUNG_AFTER:
             self._hang()
         self._path.clock.advance(seconds)
+
+    def warn_of_nofail(self) -> None:
+        """Let the kernel warn of a request that insists where it had better not."""
+        is_memalloc = tasks.is_memalloc()
+        self._path.nofail.tell(self.order, self.gfp, self._frame, is_memalloc=is_memalloc)
 
     def give_up(self, reason: str) -> None:
         """End without pages; `reason` is a key of `faultinject.mm.attempt.REASONS`."""

@@ -302,6 +302,37 @@ def test_a_release_is_modelled_by_the_nearest_one_below(release: str, model: str
     assert parse_release(release).model.name == model
 
 
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [
+        ("0.1", "from before what can be explained"),
+        ("1.2.13", "from before what can be explained"),
+        ("2.4.37", "from before what can be explained"),
+        ("2.6.44", "there never was such a kernel"),
+        ("2.7.1", "there never was such a kernel"),
+        ("3.20", "there never was such a kernel"),
+        ("4.21.3", "there never was such a kernel"),
+        ("5.20.0-rc1", "there never was such a kernel"),
+        ("6.99", "there never was such a kernel"),
+        ("66.1", "there never was such a kernel"),
+    ],
+)
+def test_a_kernel_that_never_was_is_refused(release: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        explained(OLD, kernel=release)
+
+    assert release in str(caught.value)
+    text = OLD.replace("2.6.32-41-server", release)
+    found = explained(text)
+    assert (found.release, found.consistent) == (None, None)
+    assert any(f"a kernel that cannot be: {release}" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize("release", ["2.6.0", "2.6.43", "3.19", "4.20", "5.19", "6.19", "7.2"])
+def test_the_last_kernel_of_a_series_is_known(release: str) -> None:
+    assert explained(OLD, kernel=release).release is not None
+
+
 def test_flags_without_a_known_meaning_are_told() -> None:
     found = explained(MODERN.replace("__GFP_COMP", "__GFP_SOMETHING|0x40000000"))
 

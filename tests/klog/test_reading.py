@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_texts import MODERN, OLD, OOM, SINGLE, SLUB, VMALLOC
 
-from faultinject.klog import reading
+from faultinject.klog import headers, reading
 from faultinject.klog.as_json import as_json
 from faultinject.klog.as_svg import as_svg
 from faultinject.klog.as_test import as_test
 from faultinject.klog.as_text import as_text
+from faultinject.klog.assembly import MOST_OPEN
 from faultinject.klog.explain import explain
 from faultinject.klog.reading import read_reports
 from faultinject.klog.reports import FailureReport, Kind
@@ -42,7 +43,72 @@ def prefixed(prefix: str) -> Callable[[str], str]:
     return lambda text: "".join(f"{prefix}{line}\n" for line in text.splitlines())
 
 
+def coloured(text: str, escape: str = "\x1b") -> str:
+    """Give what ``dmesg --color=always`` makes of it: time, first words, and the rest."""
+    lines = []
+    for line in text.splitlines():
+        head, colon, rest = line.rpartition(": ") if ": " in line[:40] else ("", "", line)
+        words = f"\x1b[33m{head}{colon}\x1b[0m" if colon else ""
+        lines.append(f"\x1b[32m[  828.600750] \x1b[0m{words}\x1b[1m{rest}\x1b[0m\n")
+    return "".join(lines).replace("\x1b", escape)
+
+
+def as_json_lines(name: str, before: str, **others: str) -> Callable[[str], str]:
+    return lambda text: "".join(
+        json.dumps({**others, name: f"{before}{line}\n"}) + "\n" for line in text.splitlines()
+    )
+
+
+def exported(indent: str) -> Callable[[str], str]:
+    return lambda text: "".join(
+        f"{indent}PRIORITY=4\n{indent}_TRANSPORT=kernel\n{indent}MESSAGE={line}\n{indent}_BOOT_ID=1f\n\n"
+        for line in text.splitlines()
+    )
+
+
 DIALECTS: dict[str, Callable[[str], str]] = {
+    "dmesg --color=always": coloured,
+    "colours that were made visible": lambda text: coloured(text, "^["),
+    "colours that syslog made visible": lambda text: coloured(text, "#033"),
+    "colours whose escape got lost": lambda text: coloured(text, ""),
+    "journalctl in colour": lambda text: "".join(
+        f"Mar 01 12:00:00 web-1 kernel: \x1b[0;1;38;5;185m{line}\x1b[0m\n"
+        for line in text.splitlines()
+    ),
+    "grep --color=always": lambda text: text.replace(
+        "allocation", "\x1b[01;31m\x1b[Kallocation\x1b[m\x1b[K"
+    ),
+    "docker compose": prefixed("web-1  | [  828.600750] "),
+    "docker-compose": prefixed("\x1b[36mweb_1  |\x1b[0m [  828.600750] "),
+    "docker compose without a time": prefixed("web-1   | "),
+    "kubectl logs --prefix": prefixed("[pod/kmsg-x7k2p/kmsg] [  828.600750] "),
+    "stern": prefixed("kmsg-x7k2p kmsg [  828.600750] "),
+    "containerd": prefixed("2016-10-06T00:17:09.669794202Z stdout F [  828.600750] "),
+    "Docker's json-file": as_json_lines("log", "[  828.600750] ", stream="stdout"),
+    "journalctl -o json": as_json_lines("MESSAGE", "", _TRANSPORT="kernel", PRIORITY="4"),
+    "journalctl -o export": exported(""),
+    "journalctl -o verbose": exported("    "),
+    "talosctl dmesg": prefixed("10.5.0.3: kern: warning: [2022-07-28T11:49:44.873616063Z]: "),
+    "a Talos dashboard": prefixed(" kern:    info: [2023-09-26T16:38:49.109000265Z]: "),
+    "pdsh": prefixed("node01: [  828.600750] "),
+    "grep -n": prefixed("123:[  828.600750] "),
+    "grep -Hn": prefixed("/var/log/kern.log:123:Mar  1 12:00:00 web-1 kernel: "),
+    "grep -H, around a match": prefixed("kern.log-Mar  1 12:00:00 web-1 kernel: "),
+    "cat -n": prefixed("   123\t[  828.600750] "),
+    "tio": prefixed("[12:34:56.789] [  828.600750] "),
+    "Jenkins": prefixed("[2021-03-01T12:00:00.000Z] [  828.600750] "),
+    "dmesg -T in German": prefixed("[Di Mär  1 12:00:00 2011] "),
+    "dmesg -T in French": prefixed("[mar. mars  1 12:00:00 2011] "),
+    "dmesg -H in German at a new minute": prefixed("[Mär 1 12:00] "),
+    "journalctl in French": prefixed("févr. 01 12:00:00 web-1 kernel: "),
+    "journalctl in Japanese": prefixed("3月 01 12:00:00 web-1 kernel: "),
+    "syslog without a date": prefixed("kernel:[  828.600750] "),
+    "quoted with bars": prefixed("| [  828.600750] "),
+    "a forum": lambda text: "".join(
+        f"[COLOR=#2e3436][FONT=monospace][SIZE=2]Jun 21 06:16:24 web-1 kernel: [78872.489146] "
+        f"{line}[/SIZE][/FONT][/COLOR]\n"
+        for line in text.splitlines()
+    ),
     "dmesg": prefixed("[  828.600750] "),
     "dmesg of a long uptime": prefixed("[2121803.239645] "),
     "dmesg with callers": prefixed("[  828.600750][ T5241] "),
@@ -101,6 +167,20 @@ def test_every_dialect_says_the_same(kernel: str, dialect: str) -> None:
     (report,) = read(DIALECTS[dialect](kernel))
 
     assert facts(report) == facts(plain)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_report_says_the_same_however_many_came_before_it(dialect: str) -> None:
+    once = DIALECTS[dialect](OLD + MODERN)
+
+    found = read(once.removesuffix("\n") + "\n" if dialect == "without an end" else once * 6)
+
+    assert [facts(report) for report in found] == [facts(*read(OLD)), facts(*read(MODERN))] * (
+        len(found) // 2
+    )
+    assert [report.line for report in found[-2:]] == [
+        report.line + (len(found) // 2 - 1) * once.count("\n") for report in read(once)
+    ]
 
 
 def test_an_old_report_is_read_to_the_last_figure() -> None:
@@ -164,6 +244,21 @@ def test_two_tasks_that_print_at_once_are_told_apart_where_the_log_names_them() 
 
     assert facts(one) == facts(*read(MODERN))
     assert (two.comm, two.zones[1].figures["free"]) == ("md5sum", 5)
+
+
+def test_two_tasks_are_told_apart_however_many_reports_came_before() -> None:
+    before = prefixed("[  1.0][ T1] ")(OLD) * 4
+    first = prefixed("[  1.0][ T1] ")(MODERN).splitlines(keepends=True)
+    second = prefixed("[  1.0][ T2] ")(MODERN.replace("77516kB", "8kB")).splitlines(keepends=True)
+    # In the middle of the zones of one the other goes on: behind a zone and its reserve.
+    at = next(at for at, line in enumerate(first) if "Normal free:" in line)
+    lines = first[:at] + second[: at - 1] + first[at:] + second[at - 1 :]
+
+    *_, one, two = read(before + "".join(lines))
+
+    assert facts(one) == facts(*read(MODERN))
+    assert [zone.figures["free"] for zone in two.zones] == [8, 774368]
+    assert [zone.reserve for zone in two.zones] == [zone.reserve for zone in one.zones]
 
 
 def test_two_tasks_that_cannot_be_told_apart_are_remarked_on() -> None:
@@ -277,13 +372,30 @@ def test_line_breaks_that_a_console_escaped_are_line_breaks() -> None:
     assert facts(report) == facts(*read(MODERN))
 
 
+def test_escaped_line_breaks_between_zones_are_line_breaks_after_other_reports() -> None:
+    zones = MODERN.replace("\nNode 0 Normal free", "\\x0aNode 0 Normal free")
+
+    *_, report = read(prefixed("[ 1.0] ")(MODERN) * 4 + prefixed("[ 1.0] ")(zones))
+
+    assert [zone.figures["free"] for zone in report.zones] == [77516, 774368]
+    assert len(report.zones[0].reserve or ()) == 5
+
+
+@pytest.mark.parametrize("trigger", headers.TRIGGERS)
+def test_no_part_of_a_log_is_passed_over_that_may_begin_a_report(trigger: str) -> None:
+    line = f"{trigger} 1"
+
+    assert not reading._says_nothing(line.encode())
+    assert reading._MAY_BEGIN.search(line)
+
+
 def test_memory_stays_bounded_by_what_is_open() -> None:
     reader = reading._Reader()
     reader.feed(OLD * 300, 1)
 
-    assert len(reader._open) <= reading._MOST_OPEN + 1
+    assert len(reader.assembly.open) <= MOST_OPEN + 1
     reader.end(cut=False)
-    assert len(reader.finished) == 300
+    assert len(reader.assembly.finished) == 300
 
 
 TEXTS = [OLD, SINGLE, MODERN, SLUB, VMALLOC, OOM]
@@ -328,6 +440,35 @@ def test_shuffled_and_binary_input_never_breaks_it(seed: int, noise: bytes) -> N
     json.dumps(as_json(explained))
     as_svg(explained)
     assert all(as_text(each, verbose=True) for each in explained)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), dialect=st.sampled_from(sorted(DIALECTS)))
+def test_lines_that_are_read_at_once_say_what_they_say_one_by_one(seed: int, dialect: str) -> None:
+    rng = random.Random(seed)
+    lines = DIALECTS[dialect]((OLD + SLUB + MODERN + SINGLE + VMALLOC) * 4).splitlines(True)
+    for _ in range(rng.randrange(12)):
+        at, other = rng.randrange(len(lines)), rng.randrange(len(lines))
+        line = lines[at]
+        lines[at : at + rng.randrange(2)] = rng.choice(
+            [
+                [],
+                [line, lines[other]],
+                [line[: rng.randrange(len(line))] + "\n"],
+                [line[rng.randrange(len(line)) :]],
+                [line.rstrip("\n")],
+                [line.replace(" ", "\n", rng.randrange(9))],
+                [line.replace("0", "1"), "--\n"],
+            ]
+        )
+    raw = "".join(lines)
+
+    quick = read(raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading._Reader, "_shape_for", lambda self, prefix: None)
+        slow = read(raw)
+
+    assert quick == slow
 
 
 def test_a_line_without_end_is_no_line() -> None:

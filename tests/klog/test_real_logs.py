@@ -47,6 +47,7 @@ def test_every_report_is_found_and_every_figure_is_the_one_in_the_log(log: str) 
                 ]
                 for zone in report.zones
             ]
+            slab, vmalloc = report.slab, report.vmalloc
             facts = {
                 "log": log,
                 "line": report.line,
@@ -56,6 +57,12 @@ def test_every_report_is_found_and_every_figure_is_the_one_in_the_log(log: str) 
                 "mode": report.mode,
                 "kernel": report.kernel,
                 "cache": report.cache,
+                "slab": slab
+                and [
+                    *(slab.object_size, slab.buffer_size, slab.default_order, slab.min_order),
+                    [list(node) for node in slab.nodes],
+                ],
+                "vmalloc": vmalloc and [report.size, vmalloc.failed],
                 "zones": zones or None,
             }
             found.append({name: value for name, value in facts.items() if value is not None})

@@ -125,8 +125,20 @@ def test_the_model_reads_back_what_it_prints() -> None:
         ),
         OLD[OLD.index("Mem-Info") :],
         "something else = 17\n" + OLD + "and more kB\n",
+        "".join(f"\x1b[32m[  828.6] \x1b[0m\x1b[1m{line}\x1b[0m\n" for line in OLD.splitlines()),
+        "".join(f"web-1  | [  828.6] {line}\n" for line in OLD.splitlines()),
     ],
-    ids=["dmesg", "syslog", "quoted", "indented", "wrapped", "Mem-Info alone", "other lines"],
+    ids=[
+        "dmesg",
+        "syslog",
+        "quoted",
+        "indented",
+        "wrapped",
+        "Mem-Info alone",
+        "other lines",
+        "in colour",
+        "docker compose",
+    ],
 )
 def test_the_prefixes_and_line_breaks_of_a_log_do_no_harm(shown: str) -> None:
     memory = fi.Memory.from_show_mem(shown, kernel="2.6.32")

@@ -357,3 +357,19 @@ def test_a_forked_child_works_though_a_thread_held_the_lock_and_never_writes_int
     assert os.waitstatus_to_exitcode(code) == 0
     assert bytes(pointer) == bytes(8)
     assert len(memory.leaks()) == 1
+
+
+def test_the_first_memory_imports_nothing_that_only_some_programs_need() -> None:
+    program = (
+        "import sys, faultinject as fi; before = set(sys.modules); fi.Memory(); "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert "faultinject.mm.memory" in shown
+    # They are slow to import: dataclasses brings inspect and ast with it.
+    for module in ("dataclasses", "inspect", "logging", "json", "faultinject.mm.real_state"):
+        assert module not in shown
