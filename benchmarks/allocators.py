@@ -176,7 +176,7 @@ def main() -> None:
         f"of {CALLS:,} pairs, of the processor's time: the quickest of each, the median ratio. "
         "Where single pages are replaced at random, theirs neither splits nor merges. Of ours, a "
         "fifth each goes to the lists of blocks, to filling a page that is in no cache, to the "
-        "lock, and to the two call sites: without all but the first it would be as quick.",
+        "lock, and to the two call sites; with the lists alone it would be as quick.",
         write=options.write,
     )
 

@@ -249,7 +249,7 @@ def _add_explain(commands: _Commands) -> None:  # type: ignore[valid-type]
         "file", metavar="FILE", nargs="?", default="-", help="the log; - is standard input"
     )
     explain.add_argument(
-        "--kernel", metavar="RELEASE", help="the kernel's release, such as 2.6.32 or 6.1"
+        "--kernel", metavar="RELEASE", help="the kernel's release, from 2.6 on, such as 6.1"
     )
     explain.add_argument(
         "-v", "--verbose", action="store_true", help="every step, and the free blocks"
