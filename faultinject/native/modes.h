@@ -13,6 +13,7 @@
 #include "crash_stack.h"
 #include "frame_search.h"
 #include "hooks.h"
+#include "traced_call.h"
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -30,7 +31,8 @@ static COLD unsigned
 stack_says(fi_arming *arming, PyThreadState *state)
 {
     unsigned says = fi_cstack_look(&arming->cstack);
-    if (state != NULL && fi_frame_vetoes(fi_innermost(state))) {
+    if (state != NULL && (fi_frame_vetoes(fi_innermost(state)) ||
+                          (fi_is_traced(state) && fi_is_for_traced_call()))) {
         says |= FI_STACK_VETOED;
     }
     return says;
@@ -281,6 +283,11 @@ resolve(fi_arming *arming, int domain, size_t size, void *caller, const char *cf
         return NULL;
     }
     if (UNLIKELY(state->tracing)) {
+        arming->stats.tracing++;
+        return NULL;
+    }
+    if (UNLIKELY(fi_is_traced(state)) && domain == FI_OBJ && fi_is_maker(caller) &&
+        fi_is_for_traced_call_at(state, cfa, fi_cstack_beyond(caller, cfa))) {
         arming->stats.tracing++;
         return NULL;
     }
