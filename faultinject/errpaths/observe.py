@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeGuard
 
@@ -29,6 +29,7 @@ class Sources:
         under_test: whether a file is one of them, by its absolute path.
         read: gives the error paths of a file; `faultinject.errpaths.find.find_in_file`.
         shown: gives a file's name as reports show it.
+        places: folders and files that hold all of them; empty if nobody knows.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Sources:
         under_test: Callable[[str], bool],
         read: Callable[[str], SourcePaths],
         shown: Callable[[str], str] = str,
+        places: Iterable[str] = (),
     ) -> None:
+        self.places = tuple(places)
         self._under_test = under_test
         self._read = read
         self._shown = shown

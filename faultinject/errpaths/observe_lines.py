@@ -36,13 +36,13 @@ class LineObserver:
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self._own: Coverage | None = None
-        self._next: Coverage | None = _made_ready()
+        self._next: Coverage | None = self._made_ready()
         self._entered: set[Hit] = set()
 
     def start(self) -> None:
         """Begin, if nobody measures this process; see `faultinject.errpaths.observe.Observer`."""
         if Coverage.current() is None:
-            self._own = measure()
+            self._own = self._measure()
             self._own.start()
             _share_decisions(self._own, self._next)
             self._entered.update(self.sources.missed())
@@ -58,7 +58,7 @@ class LineObserver:
     def watching(self, tell: Tell) -> Iterator[None]:
         """Inside the block lines are measured; at its end each hit is told."""
         # That of a fork is its own copy; in this process it serves once.
-        measurement, self._next = self._next or measure(), None
+        measurement, self._next = self._next or self._measure(), None
         measurement.start()
         try:
             yield
@@ -83,6 +83,27 @@ class LineObserver:
         """Add what another measurement of this process has found, such as the user's."""
         self._entered.update(self._ran(data))
 
+    def _measure(self) -> Coverage:
+        """Make a measurement in memory that reads no settings and warns of nothing.
+
+        While it runs, one that ran before is paused. By itself it leaves out what is installed,
+        which may be what is under test.
+        """
+        places = [os.path.join(at, "*") if os.path.isdir(at) else at for at in self.sources.places]
+        measurement = Coverage(
+            data_file=None, config_file=False, include=places or None, omit=[_OURS]
+        )
+        measurement.set_option("run:disable_warnings", list(_QUIET))
+        return measurement
+
+    def _made_ready(self) -> Coverage:
+        """Make one that begins at once: to begin the first time takes longer than a trial."""
+        measurement = self._measure()
+        measurement.start()
+        measurement.stop()
+        measurement.get_data().measured_files()
+        return measurement
+
     def _ran(self, data: CoverageData) -> Iterator[Hit]:
         for file in sorted(data.measured_files()):
             found = self.sources.of(file)
@@ -92,15 +113,6 @@ class LineObserver:
             for path in found.paths:
                 if lines.intersection(path.entry):
                     yield self.sources.hit(path, sure=path.by_line)
-
-
-def _made_ready() -> Coverage:
-    """Make a measurement that begins at once: to begin the first time takes longer than a trial."""
-    measurement = measure()
-    measurement.start()
-    measurement.stop()
-    measurement.get_data().measured_files()
-    return measurement
 
 
 def _share_decisions(one: Coverage, other: Coverage | None) -> None:
@@ -113,13 +125,3 @@ def _share_decisions(one: Coverage, other: Coverage | None) -> None:
     decisions = getattr(theirs, "should_trace_cache", None)
     if ours is not None and decisions is not None:
         ours.should_trace_cache = decisions
-
-
-def measure() -> Coverage:
-    """Make a measurement in memory that reads no settings and warns of nothing.
-
-    While it runs, one that ran before is paused.
-    """
-    measurement = Coverage(data_file=None, config_file=False, omit=[_OURS])
-    measurement.set_option("run:disable_warnings", list(_QUIET))
-    return measurement

@@ -74,7 +74,9 @@ class ErrorPaths:
         self._remarks = remarks
         self._files = FilesUnderTest(config, setup.settings.scope)
         self._exclusions = _exclusions()
-        self._observer = choose_observer(Sources(self._files.covers, self._read, self._shown))
+        self._observer = choose_observer(
+            Sources(self._files.covers, self._read, self._shown, self._files.places())
+        )
         self._clean: set[Hit] = set()
         self._seen: dict[str, str] = {}
         self._merges = setup.merges_coverage

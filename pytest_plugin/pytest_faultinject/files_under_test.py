@@ -11,6 +11,7 @@ import fnmatch
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,19 @@ class FilesUnderTest:
             return False
         return any(_covers_file(source, file, self._root) for source in self._own)
 
+    def places(self) -> list[str]:
+        """Give the folders and files of the named sources; none if any cannot be found."""
+        found: list[str] = []
+        for source in self._scope.sources:
+            if source.folder is not None:
+                found.append(source.folder.rstrip(os.sep))
+            else:
+                named = _places_of(source.text.partition(":")[0], self._root)
+                if not named:
+                    return []
+                found += named
+        return found
+
     def wants(self, path: ErrorPath) -> bool:
         """Say whether an error path of such a file is under test: a source may be a function."""
         return not any(self._covers(source, path) for source in self._scope.omit) and (
@@ -100,6 +114,21 @@ class FilesUnderTest:
             return False
         folders = Path(file).relative_to(self._root).parts[:-1]
         return any(folder.lower().startswith("test") for folder in folders)
+
+
+def _places_of(name: str, root: str) -> list[str]:
+    """Find a package's folders, or a module's file, without importing it."""
+    top = name.partition(".")[0]
+    if name.endswith(".py") or not top.isidentifier():
+        return []
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):  # it is no module, or one that was made by hand
+        spec = None
+    if spec is not None:
+        return list(spec.submodule_search_locations or filter(None, [spec.origin]))
+    below = [os.path.join(root, *folder, top) for folder in ((), ("src",))]
+    return [place for place in below if os.path.isdir(place)]
 
 
 def _covers_file(source: Source, file: str, root: str) -> bool:

@@ -274,6 +274,25 @@ def test_a_named_function_is_all_that_counts(tmp_path: Path) -> None:
     }
 
 
+def test_those_of_an_installed_package_count_where_it_is_named(tmp_path: Path) -> None:
+    body = 'iniconfig.IniConfig("x.ini", "[a]\\nb = 1\\n").get("a", "c")'
+    test = f"import iniconfig\n\ndef test_default():\n    assert {body} is None\n"
+    run_in(
+        tmp_path,
+        {"test_ini.py": test, "pytest.ini": "[pytest]\n"},
+        *(*CAMPAIGN, "--fail-alloc-source=iniconfig"),
+    )
+
+    found = json.loads((tmp_path / REPORT).read_text(encoding="utf-8"))["error_paths"]
+    (reached,) = (
+        path["reached"]
+        for file in found["files"]
+        for path in file["paths"]
+        if path["function"] == "IniConfig.get" and path["kind"] == "except"
+    )
+    assert reached == "clean"
+
+
 def test_omitted_code_and_tests_do_not_count(tmp_path: Path) -> None:
     found = run(tmp_path, "--fail-alloc-source=pkg", "--fail-alloc-omit=pkg/unused.py")
 
