@@ -314,6 +314,8 @@ class ItemSubject:
                 excinfo, original = failure
                 if note:
                     excinfo.value.add_note(note)
+                if _has_given_lines(excinfo.value):
+                    excinfo = pytest.ExceptionInfo.from_exception(excinfo.value)
                 failure = original(excinfo)
                 rendered.append(excinfo)
             self._text += private.render(failure, markup=self._markup)
@@ -326,8 +328,8 @@ class ItemSubject:
         return self._text
 
 
-def _let_go(error: BaseException) -> None:
-    """Empty the frames of an error: other plugins may keep it, and what its test held with it."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and all that it comes from, each once."""
     seen: set[int] = set()
     chain: list[BaseException | None] = [error]
     while chain:
@@ -335,14 +337,45 @@ def _let_go(error: BaseException) -> None:
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
+        yield each
+        chain += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            chain += each.exceptions
+
+
+def _has_given_lines(error: BaseException) -> bool:
+    """Give a line to entries of tracebacks that have none; say whether there were any.
+
+    Some instructions belong to no line, such as those that leave a handler; memory can be short
+    there as well. pytest cannot show such an entry.
+    """
+    given = False
+    for each in _chain(error):
+        entries = list(_entries(each.__traceback__))
+        if all(entry.tb_lineno is not None for entry in entries):
+            continue
+        given, last = True, None
+        for entry in reversed(entries):
+            line = entry.tb_lineno or entry.tb_frame.f_code.co_firstlineno
+            last = TracebackType(last, entry.tb_frame, entry.tb_lasti, line)
+        each.__traceback__ = last
+    return given
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the frames of an error: other plugins may keep it, and what its test held with it."""
+    for each in _chain(error):
         clear_frames(each.__traceback__)
         for frame, _ in walk_tb(each.__traceback__):
             # Up to 3.12 a frame that was looked at keeps a copy, which this brings up to date.
             frame.f_locals  # noqa: B018
         _cut(each.__traceback__)
-        chain += [each.__cause__, each.__context__]
-        if isinstance(each, BaseExceptionGroup):
-            chain += each.exceptions
+
+
+def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
 
 
 def _cut(traceback: TracebackType | None) -> None:
