@@ -9,22 +9,21 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import runpy
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import faultinject
+from faultinject.campaign.c_unnamed import cannot_be_told
 from faultinject.capabilities import registry
-from faultinject.capabilities.arming import Arming
 from faultinject.capabilities.capability import Capability
 from faultinject.capabilities.fail_pymem import NO_LIMIT
 from faultinject.engine.log import injections
-from faultinject.engine.spec import parse_knobs
 from faultinject.errors import FaultInjectError, UnavailableError, UsageError
+from faultinject.program import Program, arming_of, find_module, find_script, tell_injections
 from faultinject.report.outputs import KINDS, Output
 
 # As argparse: the command line was wrong.
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _USAGE
     except BrokenPipeError:
         if options.command is _run:
-            raise  # the script's own
+            raise  # what was injected can be told to nobody
         # Whoever reads has read enough. Else the interpreter, too, would find nobody there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -75,81 +74,69 @@ _Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_run(commands: _Commands) -> None:  # type: ignore[valid-type]
+    capabilities = registry.all()
+    options = " ".join(f"[{_option(capability)} [KNOBS]]" for capability in capabilities)
     run = commands.add_parser(  # type: ignore[attr-defined]
         "run",
         help="run a script with capabilities armed",
+        usage=f"faultinject run [-h] {options} [-m] -- SCRIPT [ARG ...]",
         description="Run a Python script with capabilities armed in every thread. "
-        "KNOBS are name=value,... or the kernel's interval,probability,space,times; "
-        "left out, the first eligible call fails.",
+        "KNOBS are name=value,... or the kernel's interval,probability,space,times, or a "
+        "profile (of --fail-function: what fails, as disk or os.replace); "
+        "left out, the first eligible call fails. Real allocations and calls of functions fail "
+        "in the script and in what it calls, but not in its imports; require= names other code.",
         allow_abbrev=False,
     )
-    for name in registry.names():
+    for capability in capabilities:
         run.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=f"knobs_{name}",
+            _option(capability),
+            dest=f"knobs_{capability.name}",
             metavar="KNOBS",
             nargs="?",
             const="",
-            help=registry.get(name).doc,
+            help=capability.doc,
         )
     run.add_argument("-m", dest="module", action="store_true", help="SCRIPT is a module's name")
-    run.add_argument("script", metavar="SCRIPT", help="the script; put -- in front of it")
-    run.add_argument("arguments", metavar="ARG", nargs=argparse.REMAINDER, help="its arguments")
+    run.add_argument("script", metavar="-- SCRIPT", help="the script")
+    rest = run.add_argument(
+        "arguments", metavar="ARG", nargs=argparse.REMAINDER, help="its arguments"
+    )
+    rest.required = False
     run.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    armings = [
-        arming
+    given = {
+        capability: text
         for capability in registry.all()
-        if (arming := _arming(options, capability)) is not None
-    ]
-    if not options.module and not os.path.exists(options.script):
-        raise UsageError(
-            "no such script", value=options.script, where="faultinject run", cure="Name a file"
-        )
-    folder = os.getcwd() if options.module else os.path.dirname(os.path.abspath(options.script))
-    sys.path.insert(0, folder)
-    sys.argv = [options.script, *options.arguments]
+        if (text := getattr(options, f"knobs_{capability.name}")) is not None
+    }
+    _refuse_scripts(given)
+    find = find_module if options.module else find_script
+    program = find(options.script)
+    if not isinstance(program, Program):
+        return program
+    armings = [arming_of(capability, text, program.own) for capability, text in given.items()]
     mark = injections.mark()
     try:
-        with ExitStack() as armed:
-            for arming in armings:
-                armed.enter_context(arming)
-            if options.module:
-                runpy.run_module(options.script, run_name="__main__", alter_sys=True)
-            else:
-                runpy.run_path(options.script, run_name="__main__")
+        return program.run(armings, options.arguments)
     finally:
-        _tell(mark)
-    return 0
+        tell_injections(mark)
 
 
-def _arming(options: argparse.Namespace, capability: Capability) -> Arming | None:
-    text: str | None = getattr(options, f"knobs_{capability.name}")
-    if text is None:
-        return None
-    reason = capability.unavailable()
-    if reason is not None:
-        raise UnavailableError(
-            "a capability is not available here", value=capability.name, where=reason
-        )
-    knobs: dict[str, Any] = {}
-    if text.strip():
-        knobs = parse_knobs(text, registry.knobs(capability.name))
-    # The whole process is under test: what a script starts is part of it.
-    return capability(**{"all_tasks": True, **knobs})
+def _refuse_scripts(given: Mapping[Capability, str]) -> None:
+    for capability, text in given.items():
+        if os.path.isfile(text):
+            raise UsageError(
+                "a file stands where knobs do",
+                value=text,
+                where=_option(capability),
+                cure=f"Write -- in front of the script: {_option(capability)} -- {text}",
+            )
 
 
-def _tell(mark: int) -> None:
-    """Say loudly what was injected: who reads a traceback must know that it was provoked."""
-    struck = injections.since(mark)
-    total = injections.total - mark
-    print(f"faultinject: {total} fault{'' if total == 1 else 's'} injected", file=sys.stderr)
-    for item in struck[:20]:
-        print(f"faultinject:   {item}", file=sys.stderr)
-    if total > 20:
-        print(f"faultinject:   and {total - 20} more", file=sys.stderr)
+def _option(capability: Capability) -> str:
+    return f"--{capability.name.replace('_', '-')}"
 
 
 def _add_report(commands: _Commands) -> None:  # type: ignore[valid-type]
@@ -198,7 +185,10 @@ _OUTPUT_HELP = {
 
 
 def _percent(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
     if not 0 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 0 to 100")
     return number
@@ -393,6 +383,8 @@ def _list(options: argparse.Namespace) -> int:
             print(f"  {name}: {gate.doc} Default {_shown(gate.default)}{differs}.")
         for name in capability.profiles:
             print(f"  profile={name}")
+        if capability.name == "fail_pymem" and reason is None and (said := cannot_be_told()):
+            print(f"  {said}.")
     return 0
 
 

@@ -93,7 +93,7 @@ def test_a_text_of_an_attribute_can_follow_a_capability() -> None:
     [
         (("failslb",), {}, "Perhaps failslab"),
         (("",), {}, "a capability is missing"),
-        (("failslab:nth=0",), {}, "fail_nth is not a whole number from 1: 0"),
+        (("failslab:nth=0",), {}, "nth is not a whole number from 1: 0"),
         (("failslab:nth=1,times=2",), {}, "nth and times are both given"),
         (("failslab:profile=linux",), {}, "no such profile: 'linux'"),
         (("failslab",), {"times": 2}, "a spec and a knob are both given: 'times'"),

@@ -1,12 +1,17 @@
 """The command line, each command in a process of its own."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from faultinject.native import core
 
 SCRIPT = """\
 import sys
@@ -61,6 +66,135 @@ def test_run_ends_as_the_script_does(tmp_path: Path) -> None:
     path.write_text("import sys; sys.exit(7)")
 
     assert faultinject("run", "--", str(path)).returncode == 7
+
+
+PLAIN = """\
+import json
+import sys
+
+
+def work(path):
+    rows = [str(number) * 3 for number in range(100)]
+    with open(path, "w") as file:
+        json.dump(rows, file)
+
+
+if __name__ == "__main__":
+    try:
+        work(sys.argv[1])
+    finally:
+        print("worked")
+"""
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> str:
+    path = tmp_path / "plain.py"
+    path.write_text(PLAIN)
+    return str(path)
+
+
+@pytest.mark.skipif(core.why_unavailable() is not None, reason="no hook")
+@pytest.mark.parametrize("knobs", ["nth=60", "small,interval=60", "interval=60,times=-1"])
+def test_real_allocations_fail_in_the_script_and_its_traceback_begins_there(
+    plain: str, knobs: str
+) -> None:
+    ran = faultinject("run", "--fail-pymem", knobs, "--", plain, "out.json")
+
+    assert ran.stdout == "worked\n"
+    assert ran.stderr.startswith(f'Traceback (most recent call last):\n  File "{plain}", line 13')
+    assert "MemoryError\nfaultinject: " in ran.stderr
+    assert f" bytes at {plain}:6 in work" in ran.stderr
+    assert ran.returncode == 1
+
+
+@pytest.mark.skipif(core.why_unavailable() is not None, reason="no hook")
+def test_real_allocations_of_others_fail_where_they_are_required(plain: str) -> None:
+    knobs = "require=json.encoder,times=1"
+
+    ran = faultinject("run", "--fail-pymem", knobs, "--", plain, os.devnull)
+
+    assert "json/encoder.py:" in ran.stderr.rpartition("faultinject: 1 fault injected")[2]
+
+
+@pytest.mark.parametrize("knobs", ["target=disk", "disk", "open:EACCES", "disk,nth=1"])
+def test_calls_fail_in_the_script_and_not_in_what_imports_its_modules(
+    plain: str, tmp_path: Path, knobs: str
+) -> None:
+    ran = faultinject("run", "--fail-function", knobs, "--", plain, str(tmp_path / "out.json"))
+
+    assert "faultinject: 1 fault injected\n" in ran.stderr
+    assert "fail_function of open: OSError(E" in ran.stderr
+    assert f" at {plain}:7 in work" in ran.stderr
+    assert ran.returncode == 1
+
+
+def test_a_folder_and_an_archive_run_as_their_main_module(tmp_path: Path) -> None:
+    (tmp_path / "near.py").write_text("WORD = 'near'\n")
+    (tmp_path / "__main__.py").write_text("import near, sys; print(near.WORD, sys.argv[1:])\n")
+    with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
+        archive.write(tmp_path / "near.py", "near.py")
+        archive.write(tmp_path / "__main__.py", "__main__.py")
+
+    for place in (tmp_path, tmp_path / "made.zip"):
+        assert faultinject("run", "--", str(place), "a").stdout == "near ['a']\n"
+
+
+def test_an_error_of_faultinjects_own_that_the_script_meets_is_the_scripts(tmp_path: Path) -> None:
+    path = tmp_path / "frees.py"
+    path.write_text("import faultinject as fi\np = fi.kmalloc(8)\nfi.kfree(p)\nfi.kfree(p)\n")
+
+    ran = faultinject("run", "--", str(path))
+
+    assert ran.stderr.startswith(f'Traceback (most recent call last):\n  File "{path}", line 4')
+    assert "[double-free]\nfaultinject: 0 faults injected\n" in ran.stderr
+    assert ran.returncode == 1
+
+
+def test_a_script_that_cannot_be_compiled_is_told_of_as_python_does(tmp_path: Path) -> None:
+    path = tmp_path / "cut.py"
+    path.write_text("x = (\n")
+
+    ran = faultinject("run", "--", str(path))
+
+    assert ran.stderr.startswith(f'  File "{path}", line 1\n')
+    assert ran.returncode == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_an_interrupt_ends_the_process_as_it_ends_python(tmp_path: Path) -> None:
+    path = tmp_path / "interrupted.py"
+    path.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n")
+
+    ran = faultinject("run", "--", str(path))
+
+    assert ran.stderr.count("KeyboardInterrupt") == 1
+    assert ran.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--failslab", "{script}"], "[-m] -- SCRIPT [ARG ...]\n"),
+        (["--failslab", "{script}", "4"], "Write -- in front of the script: --failslab -- "),
+        (["--failslab", "-m", "--", "no_such_mod"], "no such module: 'no_such_mod'"),
+        (["--failslab", "-m", "--", "json.no_such"], "no such module: 'json.no_such'"),
+        (["-m", "--", "json"], "a package without __main__: 'json'"),
+        (["--", "{folder}"], "a folder without __main__.py"),
+        (["--fail-function", "dsk", "--", "{script}"], "Perhaps disk is meant"),
+    ],
+    ids=["no --", "no --, argument", "module", "submodule", "package", "folder", "misspelt"],
+)
+def test_run_says_what_is_wrong_with_its_own_command_line(
+    script: str, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    places = {"script": script, "folder": str(tmp_path)}
+
+    ran = faultinject("run", *(each.format(**places) for each in arguments))
+
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert (ran.stdout, ran.returncode) == ("", 2)
 
 
 def test_run_runs_a_module_with_m() -> None:
@@ -141,6 +275,20 @@ def test_report_reads_standard_input_and_shows_good_trials_when_asked() -> None:
 
     assert "RECOVERED" not in faultinject("report", "-", stdin=good).stdout
     assert "RECOVERED" in faultinject("report", "--all", "-", stdin=good).stdout
+
+
+def test_report_tells_trials_of_one_line_apart(tmp_path: Path) -> None:
+    document = json.loads(report())
+    (test,) = document["tests"]
+    column = test["trials"][0]["replay"].replace("+3.4|", "+3.19|")
+    test["trials"].append({**test["trials"][0], "replay": column})
+    path = tmp_path / "out.json"
+    path.write_text(json.dumps(document))
+
+    shown = faultinject("report", "-a", str(path)).stdout
+
+    assert "in Ring.open, hit 2, column 5: MemoryError" in shown
+    assert "in Ring.open, hit 2, column 20: MemoryError" in shown
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ FLOORS = {
     "faultinject.klog": 4,
     "faultinject.report": 5,
     "faultinject.api": 6,
+    "faultinject.program": 6,
     "faultinject": 6,
     "faultinject.cli": 7,
     "faultinject.__main__": 7,

@@ -2,8 +2,8 @@
 
 Lives here: what a child does so that a crash leaves stacks, reading them, and saying
 them in a line. Not here: what is written at the crash itself (``crash_stack.c``), the
-names of functions (`faultinject.campaign.c_symbols`), what the stacks mean
-(`faultinject.campaign.interpreter_defects`).
+names of functions (`faultinject.campaign.c_symbols`, `faultinject.campaign.c_unnamed`),
+what the stacks mean (`faultinject.campaign.interpreter_defects`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from faultinject.campaign.c_symbols import symbols_of
+from faultinject.campaign.c_unnamed import name_of, program
 from faultinject.native import core
 
 # The C stacks stand first in a dump, and take at most about so many bytes.
@@ -77,7 +79,12 @@ def forget_fault() -> None:
 def last_fault() -> list[str]:
     """Give the stack of the last fault of this process, as text for `read_stack`."""
     hook = core.loaded()
-    return [] if hook is None else [f"{path}+{at:#x}" for path, at in hook.fault_stack()]
+    return [] if hook is None else [f"{_file(path)}+{at:#x}" for path, at in hook.fault_stack()]
+
+
+def _file(path: str) -> str:
+    """Give the file of the program for the name that it was started by, which the linker says."""
+    return program() if path == sys.orig_argv[0] else path
 
 
 def part_dump(dump: str) -> tuple[str, list[str], list[str]]:
@@ -109,7 +116,8 @@ def read_stack(lines: Iterable[str]) -> Stack:
         offset = int(text, 16)
         if os.path.basename(path).startswith("_hook."):
             continue
-        frames.append(Frame(path, offset, symbols_of(path).name(offset) if path else ""))
+        name = (symbols_of(path).name(offset) or name_of(path, offset)) if path else ""
+        frames.append(Frame(path, offset, name))
         if frames[-1].name == _EVALUATION:
             break
     return tuple(frames)

@@ -34,9 +34,11 @@ class Symbols:
         rows: the functions, in the order in which they begin.
         names: the table of names that the rows point into.
         base: the address for which the file was linked.
+        whole: it was not stripped of its static functions.
     """
 
-    def __init__(self, rows: list[_Row], names: bytes, base: int) -> None:
+    def __init__(self, rows: list[_Row], names: bytes, base: int, *, whole: bool = False) -> None:
+        self.whole: Final = whole
         self._rows = rows
         self._starts = [row[0] for row in rows]
         self._names = names
@@ -102,7 +104,7 @@ def _read(file: BinaryIO) -> Symbols:
         for item in _table(file, program, programs_at, program_size, n_programs)
         if item[0] == _LOADED
     ]
-    return Symbols(rows, names, min(loaded, default=0))
+    return Symbols(rows, names, min(loaded, default=0), whole=table[1] == _SYMBOL_TABLE)
 
 
 def _table(file: BinaryIO, row: struct.Struct, at: int, size: int, count: int) -> Any:

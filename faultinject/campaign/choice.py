@@ -75,14 +75,15 @@ def choose(specs: Iterable[str] = (), *, option: str = "SPEC") -> Choice:
     for text in texts:
         drawn: dict[str, Mapping[str, Any]] = {}
         for name, knobs in registry.parse_spec(text):
-            if "probability" in knobs:
-                _refuse_unavailable(name, registry.get(name).unavailable(), text, option)
-                drawn[name] = knobs
-                continue
-            _refuse_unavailable(name, registry.get(name).unsweepable(), text, option)
-            _refuse_dice(name, knobs, text, option)
             capability = registry.get(name)
             own = {*capability.gates, "profile"} & knobs.keys()
+            if "probability" in knobs:
+                _refuse_unavailable(name, capability.unavailable(), text, option)
+                Arming(capability, {knob: knobs[knob] for knob in own})
+                drawn[name] = knobs
+                continue
+            _refuse_unavailable(name, capability.unsweepable(), text, option)
+            _refuse_dice(name, knobs, text, option)
             Arming(capability, {knob: knobs[knob] for knob in own})  # refuses what means nothing
             if swept.get(name, knobs) != knobs:
                 raise UsageError(

@@ -8,11 +8,12 @@ Lives here: `Judge`. Not here: the rules by which an outcome is found
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from faultinject.campaign.c_stacks import in_a_line, read_stack
 from faultinject.campaign.chains import describe_chain
 from faultinject.campaign.evidence import Evidence
-from faultinject.campaign.interpreter_defects import recognise
+from faultinject.campaign.interpreter_defects import recognise, suspect
 from faultinject.campaign.outcome import Outcome, Verdict, judge
 from faultinject.campaign.record import TrialRecord
 from faultinject.campaign.replay import PlannedToken, Token
@@ -21,6 +22,8 @@ from faultinject.campaign.strike import PlannedFault
 from faultinject.campaign.told import details, headline
 from faultinject.campaign.trial import Baseline
 from faultinject.campaign.witness import entered_beyond
+
+_UNNAMED: Final = "this interpreter was stripped of the names that would tell"
 
 
 class Judge:
@@ -88,17 +91,25 @@ class Judge:
     def _in_c(self, evidence: Evidence, trial: TrialRecord) -> list[str]:
         """Put a bad trial down to CPython if that is known; say what its C stacks tell."""
         fault, crash = read_stack(evidence.fault_stack), read_stack(evidence.crash_stack)
-        met = None
+        error = None if crash else evidence.error
+        told = []
         if crash or trial.outcome is Outcome.FAILED:
-            error = None if crash else evidence.error
-            met = recognise(error, fault, crash, under_test=self._extensions)
-        if met is not None:
-            trial.interpreter = met.reference
-            return [f"a defect of CPython itself ({met.reference}): {met.sentence}"]
+            met = recognise(
+                error,
+                fault,
+                crash,
+                request=f"{trial.domain} {trial.size}",
+                under_test=self._extensions,
+            )
+            if met is not None:
+                trial.interpreter = met.reference
+                return [f"a defect of CPython itself ({met.reference}): {met.sentence}"]
+            if found := suspect(error, fault, crash, under_test=self._extensions):
+                told = [f"may be a defect of CPython itself ({', '.join(found)}): {_UNNAMED}"]
         if not crash:
-            return []
+            return told
         said = {"crash": crash, "fault": fault}
-        return [f"C stack of the {what}: {in_a_line(at)}" for what, at in said.items() if at]
+        return told + [f"C stack of the {what}: {in_a_line(at)}" for what, at in said.items() if at]
 
     def _place(
         self, evidence: Evidence, fault: PlannedFault | None

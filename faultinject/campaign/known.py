@@ -87,6 +87,12 @@ class KnownProblems:
         names = set(tests)
         return sum(1 for key in self._keys - self._met if key[-1] in names)
 
+    def strays(self, tests: Iterable[str]) -> list[str]:
+        """Give the test of each known problem that is of none of these, and was not met."""
+        names = set(tests)
+        met = self._met if self._anywhere else ()
+        return sorted(key[-1] for key in self._keys if key[-1] not in names and key not in met)
+
     def of_others(self, tests: Iterable[str]) -> list[str]:
         """Give the lines about tests that are not among these, as they are written."""
         names = set(tests)

@@ -6,10 +6,11 @@ Not here: how they look on a terminal (`faultinject.report`).
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from faultinject.campaign.outcome import Outcome, Verdict
 
@@ -17,6 +18,22 @@ SCHEMA = 1
 
 # The baseline of a test that was not even looked at.
 BUDGET_SPENT = "not taken: the budget was spent before"
+
+
+def named_caller(caller: str) -> str:
+    """Give the name of a C function that asked; "" where only its address is known."""
+    name, _, _ = caller.partition(" ")
+    return "" if "+0x" in name else name
+
+
+def requested(size: int, unit: str, domain: str, caller: str, fault: str) -> str:
+    """Say what a trial's call asked for; "" where nobody knows. See `TrialRecord`."""
+    if fault:
+        return fault
+    parts = [f"{size} {unit}"] if size else []
+    parts += [f"{domain} domain"] if domain else []
+    named = named_caller(caller)
+    return ", ".join([*parts, named] if named else parts)
 
 
 @dataclass(slots=True)
@@ -87,12 +104,7 @@ class TrialRecord:
     @property
     def request(self) -> str:
         """What was asked for, in words; empty where nobody knows."""
-        if self.fault:
-            return self.fault
-        parts = [f"{self.size} {self.unit}"] if self.size else []
-        parts += [f"{self.domain} domain"] if self.domain else []
-        parts += [self.caller.partition(" ")[0]] if self.caller else []
-        return ", ".join(parts)
+        return requested(self.size, self.unit, self.domain, self.caller, self.fault)
 
     def as_json(self) -> dict[str, Any]:
         """Give the record as schema 1 spells it."""
@@ -223,6 +235,55 @@ def say_defects(references: Iterable[str | None]) -> list[str]:
         f"{total} {'trial' if total == 1 else 'trials'} met a defect of CPython itself "
         f"({', '.join(names)}) and did not fail the run"
     ]
+
+
+_COLUMN: Final = re.compile(r"\+\d+\.(\d+)")
+
+
+def told_apart(places: Sequence[str], tokens: Sequence[str], requests: Sequence[str]) -> list[str]:
+    """Give the places of trials, to those that read alike with what tells them apart.
+
+    That is the column, counted from 1, and where it is not enough what was asked for.
+
+    Args:
+        places: one for each trial, as a report shows it.
+        tokens: of the same trials.
+        requests: likewise, in words; "" where nobody knows.
+    """
+    columns = [_COLUMN.search("".join(token.split("|", 4)[3:4])) for token in tokens]
+    more = [f", column {int(found[1]) + 1}" if found else "" for found in columns]
+    asked = [f" ({request})" if request else "" for request in requests]
+    told = list(places)
+    for parts in (more, asked):
+        kinds = Counter(place for place, _ in set(zip(told, parts, strict=True)))
+        told = [
+            f"{place}{part}" if kinds[place] > 1 else place
+            for place, part in zip(told, parts, strict=True)
+        ]
+    return told
+
+
+def say_idle(trials: Iterable[TrialRecord]) -> list[str]:
+    """Say of random trials that none of them injected anything, where that is so."""
+    drawn = [trial for trial in trials if trial.hit == 0]
+    if not drawn or any(trial.outcome is not Outcome.NOT_REACHED for trial in drawn):
+        return []
+    number = "the random trial" if len(drawn) == 1 else f"any of the {len(drawn)} random trials"
+    return [
+        f"nothing was injected in {number}: what their SPEC fails is not asked for, "
+        "or its knobs let every call pass"
+    ]
+
+
+def count_tried(tokens: Iterable[str]) -> int:
+    """Count the call sites that trials have struck, each once for all tests.
+
+    Args:
+        tokens: of each trial, as `TrialRecord.replay` has it.
+    """
+    # Of a token: the capability, the file and the place in it.
+    fields = (token.split("|", 4) for token in tokens)
+    return len({tuple(field[1:4]) for field in fields if field[1] != "random"})
 
 
 def count_outcomes(tests: Iterable[TestRecord]) -> Counter[Outcome]:

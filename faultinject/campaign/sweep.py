@@ -28,6 +28,7 @@ from faultinject.campaign.record import (
     TrialRecord,
     count_outcomes,
     say_defects,
+    told_apart,
 )
 from faultinject.campaign.replay import PlannedToken, RandomToken, parse_token
 from faultinject.campaign.scope import Scope
@@ -76,9 +77,13 @@ class SweepReport:
         lines += [f"  {line}" for line in say_defects(item.interpreter for item in record.trials)]
         if record.not_run:
             lines.append(f"  {_plural(record.not_run, 'trial')} not run")
-        for trial in record.trials:
+        tokens = [trial.replay for trial in record.trials]
+        # A call of a function says already what was asked.
+        asked = ["" if trial.fault else trial.request for trial in record.trials]
+        places = told_apart([_fault(trial) for trial in record.trials], tokens, asked)
+        for trial, place in zip(record.trials, places, strict=True):
             lines.append(
-                f"  {trial.outcome.value.upper():<11} {_fault(trial)}{_label(trial)}"
+                f"  {trial.outcome.value.upper():<11} {place}{_label(trial)}"
                 + (f": {trial.error}" if trial.error else "")
             )
             if trial.bad:
@@ -158,8 +163,9 @@ def sweep(
 
     Raises:
         SpecError: a SPEC that cannot be read.
-        UsageError: any other argument that is out of its range; or a campaign is
-            running in this process already, as inside the body of another sweep.
+        UsageError: any other argument that is out of its range; a campaign is running in
+            this process already, as inside the body of another sweep; or the body does not
+            pass when nothing fails, so that no trial could say anything.
 
     Source: SQLite's malloc tests and the kernel's fail-nth loop, by call site
     instead of by count.
@@ -218,7 +224,21 @@ def sweep(
         else:
             record = sweeper.replay(token, clean_seconds=math.inf)
     record.notes += notes
+    _refuse_broken(record)
     return SweepReport(record)
+
+
+def _refuse_broken(record: TestRecord) -> None:
+    """Refuse what does not even work without a fault: no trial would look like a good one."""
+    if record.baseline == "passed":
+        return
+    (told, *_) = (note for note in record.notes if record.baseline in note)
+    raise UsageError(
+        told.replace("the test failed", "the body failed"),
+        where=f"sweep of {record.nodeid}",
+        cure="Sweep what passes, with its prep and check, as long as nothing fails",
+        slug="clean-run",
+    )
 
 
 def _fault(trial: TrialRecord) -> str:

@@ -7,6 +7,7 @@ its trials run (an `Isolation`), and the public ``sweep`` function
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
@@ -25,7 +26,7 @@ from faultinject.campaign.limits import address_space, peak_growth
 from faultinject.campaign.offers import Offers, Trial
 from faultinject.campaign.oracles.bundle import Bundle
 from faultinject.campaign.order import CALLS, REACH, Errand, Order
-from faultinject.campaign.record import TestRecord, TrialRecord
+from faultinject.campaign.record import TestRecord, TrialRecord, say_idle
 from faultinject.campaign.replay import (
     PlannedToken,
     RandomToken,
@@ -65,6 +66,9 @@ class Sweeper:
         shown: gives a source file's name as reports show it.
         turn: its part of a run of many subjects; None if it is the only one.
         witness: tells which error paths its runs enter, if anybody wants to know.
+
+    Attributes:
+        record: of the sweep that runs or ran last; of one that is interrupted what there is.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Sweeper:
         self._oracles = Bundle(settings.oracles, shown, lambda: code_scope(settings, {}))
         self._turn = turn or Turn(Assignment("test", shard=settings.shard), name)
         self._witness = witness
+        self.record = TestRecord(name)
 
     def foresee(self, *, clean_seconds: float = 0.0) -> Foreseen | None:
         """Take the census alone; None if there can be no trial."""
@@ -109,7 +114,7 @@ class Sweeper:
                 census's own time limit.
             progress: told after each trial.
         """
-        record = TestRecord(self._name)
+        record = self.record = TestRecord(self._name)
         baseline = self._take_census(record, clean_seconds)
         if baseline is None:
             return record
@@ -127,13 +132,14 @@ class Sweeper:
             chosen = [self._offers.trial(fault) for _, fault in kept]
             tried = self._run(record, baseline, chosen, progress, clean_seconds)
             self._turn.finish_later(record, [aim for aim, _ in later], tried)
+        record.notes += say_idle(record.trials)
         return record
 
     def replay(
         self, *tokens: Token, clean_seconds: float = 0.0, progress: Progress | None = None
     ) -> TestRecord:
         """Run the trials that tokens name; those that come to the same only once."""
-        record = TestRecord(self._name)
+        record = self.record = TestRecord(self._name)
         baseline = self._take_census(record, clean_seconds)
         if baseline is None:
             return record
@@ -174,7 +180,9 @@ class Sweeper:
         if baseline.passed and self._armables.survey_of_calls() is not None:
             self._add_calls(record, baseline, limit)
         if not baseline.passed:
-            record.baseline = f"failed when run again without a fault: {baseline.error}"
+            # Without an end to wait for, nobody has run it before: see `fi.sweep`.
+            again = "" if clean_seconds == math.inf else "when run again "
+            record.baseline = f"failed {again}without a fault: {baseline.error}"
             record.notes.append(f"no trial was run: the test {record.baseline}")
             return None
         record.entered = list(dict.fromkeys(baseline.entered))
@@ -327,11 +335,15 @@ class Sweeper:
                     if progress is not None and progress(trial, len(done), len(trials)) is False:
                         record.notes.append(f"stopped after {len(done)} of {len(trials)} trials")
                         break
+        except BaseException:  # an interruption: what is known by now is worth telling
+            record.notes.append(f"interrupted after {len(done)} of {len(trials)} trials")
+            record.not_run += len(trials) - len(done)
+            raise
         finally:
+            record.trials += [done[index] for index in sorted(done)]
             close = getattr(runs, "close", None)
             if close is not None:
                 close()
-        record.trials += [done[index] for index in sorted(done)]
         return sorted(done)
 
     def _errand(

@@ -27,6 +27,7 @@ from faultinject.campaign.oracles.lost import untold
 from faultinject.campaign.oracles.makers import without_marks
 from faultinject.campaign.oracles.with_statements import any_in_with
 from faultinject.campaign.outcome import Verdict, judge
+from faultinject.campaign.record import named_caller
 from faultinject.engine import log
 from faultinject.functions.acts import raised
 from faultinject.mm import memory as mm_memory
@@ -217,7 +218,10 @@ def _note(evidence: Evidence, shown: Callable[[str], str], token: str) -> str:
             break
         asked = ", ".join(
             part
-            for part in (item["domain"] and f"{item['domain']} domain", _name(item["caller"]))
+            for part in (
+                item["domain"] and f"{item['domain']} domain",
+                named_caller(item["caller"]),
+            )
             if part
         )
         lines.append(
@@ -228,11 +232,6 @@ def _note(evidence: Evidence, shown: Callable[[str], str], token: str) -> str:
     if lines and token:
         lines.append(f"replay token: {token}")
     return "\n".join(lines)
-
-
-def _name(caller: str) -> str:
-    """Give the name of a C function, without its shared object."""
-    return caller.partition(" ")[0]
 
 
 def broken_conduct(error: BaseException, before: int) -> Evidence:

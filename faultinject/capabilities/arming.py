@@ -171,7 +171,7 @@ class Arming(Scope[Armed]):
         if name in capability.gates:
             return spec.check(name, value, capability.gates[name].kind)
         if name == "nth":
-            return task.FailNth(value).n  # type: ignore[arg-type]  # it checks what it gets
+            return self._check_nth(value)
         if name in OWN_KNOBS:
             return None if value is None else spec.check(name, value, OWN_KNOBS[name])
         if name in spec.KNOBS:
@@ -180,6 +180,17 @@ class Arming(Scope[Armed]):
         raise SpecError(
             f"{capability.name} has no such knob", value=name, cure=spec.near(name, known)
         )
+
+    def _check_nth(self, value: object) -> int:
+        try:
+            return task.FailNth(value).n  # type: ignore[arg-type]  # it checks what it gets
+        except SpecError as error:
+            raise SpecError(
+                "nth is not a whole number from 1",
+                value=error.value,
+                where=self.capability.name,
+                cure=error.cure,
+            ) from None
 
     def _refuse_contradictions(self, attr: object, values: Mapping[str, object]) -> None:
         where = self.capability.name

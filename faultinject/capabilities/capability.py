@@ -18,7 +18,7 @@ from faultinject.capabilities.arming import OWN_KNOBS, Armed, Arming, Gate, Sett
 from faultinject.engine import observe, spec, task
 from faultinject.engine.attr import Decision, FaultAttr
 from faultinject.engine.log import injections
-from faultinject.errors import CapabilityError
+from faultinject.errors import CapabilityError, SpecError
 
 _FAIL: Final = Decision.FAIL
 _FAIL_NTH: Final = Decision.FAIL_NTH
@@ -71,6 +71,8 @@ class Capability:
         allocates: whether it is about the model memory, so that `fail_alloc` without a
             spec arms it.
         by_default: whether a campaign that names no capability sweeps it.
+        pervasive: whether everybody's code makes its calls, also the interpreter's own, so
+            that ``faultinject run`` fails those of the script alone.
     """
 
     name: ClassVar[str]
@@ -80,6 +82,7 @@ class Capability:
     profiles: ClassVar[Mapping[str, Mapping[str, int | str]]] = {}
     allocates: ClassVar[bool] = False
     by_default: ClassVar[bool] = True
+    pervasive: ClassVar[bool] = False
     entry_type: ClassVar[type[Armed]] = Armed
 
     _process: Setting
@@ -184,6 +187,13 @@ class Capability:
     ) -> Arming: ...
     def __call__(self, *target: Any, **knobs: Any) -> Any:
         """Arm with `knobs`, see `faultinject.capabilities.arming.Arming`; or decorate."""
+        if len(target) > 1 or any(isinstance(each, str) for each in target):
+            raise SpecError(
+                "a knob has no name",
+                value=target[0],
+                where=self.name,
+                cure=f"Write {self.name}(name=value, …), as {self.name}(nth=2)",
+            )
         arming = Arming(self, knobs)
         return arming(*target) if target else arming
 

@@ -8,6 +8,7 @@ fail_page_alloc, applied to the interpreter's allocator.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from threading import current_thread
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
@@ -17,8 +18,8 @@ from faultinject.capabilities.arming import Armed, Gate
 from faultinject.capabilities.capability import Capability
 from faultinject.engine import task
 from faultinject.engine.attr import FaultAttr
-from faultinject.engine.log import injections
-from faultinject.errors import UnavailableError
+from faultinject.engine.log import Injection, injections
+from faultinject.errors import SpecError, UnavailableError
 
 # As the kernel's SIZE_MAX: no request is larger.
 NO_LIMIT: Final = 2**63 - 1
@@ -63,9 +64,11 @@ class PymemArmed(Armed):
     The hook keeps the counts while the entry lasts: `times`, `space`, `count` and
     `injections` are those of its end. `fail_nth` counts on in the hook, and what is left
     of it comes back.
+
+    A `MemoryError` that leaves the block gets a note that names the last refused request.
     """
 
-    __slots__ = ("_hook", "_nth")
+    __slots__ = ("_handled", "_hook", "_nth")
 
     def __init__(
         self, key: object, attr: FaultAttr, gates: dict[str, Any], *, all_tasks: bool = False
@@ -73,11 +76,13 @@ class PymemArmed(Armed):
         super().__init__(key, attr, gates, all_tasks=all_tasks)
         self._hook: PymemHook | None = None
         self._nth: task.FailNth | None = None
+        self._handled: BaseException | None = None
 
     def entered(self) -> None:
         """Hook the interpreter."""
         self._nth = task.countdown() or self.countdown
         nth = self._nth.remaining if self._nth is not None else 0
+        self._handled = sys.exception()
         self._hook = fail_pymem.open_hook(
             self.attr, self.gates, nth=nth, marked=task.made_to_fail(), all_tasks=self.all_tasks
         )
@@ -85,6 +90,7 @@ class PymemArmed(Armed):
     def left(self) -> None:
         """Give the interpreter its own allocator back, and write down what was refused."""
         hook, self._hook = self._hook, None
+        handled, self._handled = self._handled, None
         if hook is None:
             return
         struck = hook.close()
@@ -104,6 +110,21 @@ class PymemArmed(Armed):
                     caller=item.caller,
                 )
             )
+        error = sys.exception()
+        # One that is handled around the block is not the block's. A campaign has its own note.
+        if struck and error is not handled and injections.witness is None:
+            _note(error, self.injections[-1])
+
+
+def _note(error: BaseException | None, injection: Injection) -> None:
+    if isinstance(error, MemoryError):
+        name = injection.caller.partition(" ")[0]  # without the shared object
+        named = name and "+0x" not in name
+        asked = f"{injection.domain} domain, {name}" if named else f"{injection.domain} domain"
+        error.add_note(
+            f"faultinject: {injection.capability} refused {injection.size} {injection.unit} "
+            f"({asked}) at {injection.site}"
+        )
 
 
 class FailPymem(Capability):
@@ -112,6 +133,7 @@ class FailPymem(Capability):
     name = "fail_pymem"
     unit = "bytes"
     doc = "Any allocation of the interpreter fails for real, and it raises MemoryError."
+    pervasive = True
     entry_type = PymemArmed
     gates: ClassVar[Mapping[str, Gate]] = {
         "domains": Gate(
@@ -136,6 +158,20 @@ class FailPymem(Capability):
     def unsweepable(self) -> str | None:
         """Why no call site can be told from another here; None if it can."""
         return self.unavailable() if self.core is None else self.core.unsweepable()
+
+    def check_gates(self, gates: Mapping[str, Any]) -> None:
+        """Refuse limits that no request can be within.
+
+        Raises:
+            SpecError: min_size is above max_size.
+        """
+        if gates["min_size"] > gates["max_size"]:
+            raise SpecError(
+                "min_size is above max_size: nothing could fail",
+                value=gates["min_size"],
+                where=f"{self.name}, max_size={gates['max_size']}",
+                cure="Give the smaller one to min_size",
+            )
 
     def open_hook(
         self, attr: FaultAttr, gates: Mapping[str, Any], *, nth: int, marked: bool, all_tasks: bool

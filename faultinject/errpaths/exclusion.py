@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from coverage import Coverage
 from coverage.exceptions import CoverageException
@@ -34,9 +34,22 @@ class Exclusions:
         self._patterns = [re.compile(text, re.MULTILINE) for text in self._texts]
 
     @classmethod
-    def of(cls, measurement: Coverage) -> Exclusions:
-        """Exclude what a measurement of the user's excludes; its data is left alone."""
-        return cls(measurement.get_exclude_list())
+    def of(cls, measurement: Coverage, *, tell: Callable[[str], None] | None = None) -> Exclusions:
+        """Exclude what a measurement of the user's excludes; its data is left alone.
+
+        Args:
+            measurement: the user's, or one that is set up as theirs would be.
+            tell: told in a sentence if a plugin of coverage.py's cannot be loaded. Then
+                what the configuration itself excludes is all. Without it the error is raised.
+        """
+        try:
+            return cls(measurement.get_exclude_list())
+        except Exception as error:  # a plugin is anybody's code, and so is what it raises
+            if tell is None:
+                raise
+            tell(_without_plugins(measurement, error))
+        patterns = measurement.get_option("report:exclude_lines")
+        return cls(patterns if isinstance(patterns, list) else None)
 
     def lines(self, content: bytes | str, text: str) -> frozenset[int]:
         """Give the first lines of the statements that are excluded.
@@ -62,3 +75,17 @@ class Exclusions:
             except CoverageException:  # it reads what the compiler does, but for very odd sources
                 return frozenset()
         return frozenset(excluded)
+
+
+def _without_plugins(measurement: Coverage, error: Exception) -> str:
+    """Say that a plugin that the user's configuration names is of no use here."""
+    named = measurement.get_option("run:plugins")
+    names = ", ".join(map(str, named)) if isinstance(named, list) else ""
+    # No public interface tells the file's name.
+    file = getattr(getattr(measurement, "config", None), "config_file", None)
+    where = f" in {file}" if file else ""
+    return (
+        f"a plugin of coverage.py's cannot be loaded (plugins = {names}{where}: "
+        f"{type(error).__name__}: {error}): what it excludes counts as error paths. Install it, "
+        "take it out, or give --fail-alloc-cov=none"
+    )

@@ -10,7 +10,7 @@ ALLOW_ERROR_INJECTION.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from faultinject.callsite import caller_frame
@@ -76,6 +76,7 @@ class FailFunction(Capability):
     unit = "calls"
     doc = "Any call of a function that is named fails as it could in life: open, write, recv, …"
     by_default = False
+    pervasive = True
     entry_type = FunctionArmed
     gates: ClassVar[Mapping[str, Gate]] = {
         "target": Gate(
@@ -116,17 +117,33 @@ class FailFunction(Capability):
             chosen_of(gates)
 
     def __call__(self, *target: Any, **knobs: Any) -> Any:
-        """Arm with `knobs`: those of every capability, and the gates.
+        """Arm with `knobs`: those of every capability, and the gates; or decorate.
 
-        ``target`` and ``error`` may be several texts; ``returns`` any literal, also not as
-        text: ``returns=None``.
+        ``target`` and ``error`` may be several texts, and need no names where they come
+        first; ``returns`` any literal, also not as text: ``returns=None``.
         """
+        if target and all(isinstance(text, str) for text in target):
+            target, knobs = (), _named(target, knobs)
         for name in ("target", "error"):
             if name in knobs and not isinstance(knobs[name], str):
                 knobs[name] = _joined(name, knobs[name])
         if "returns" in knobs and not isinstance(knobs["returns"], str):
             knobs["returns"] = repr(knobs["returns"])
         return super().__call__(*target, **knobs)
+
+
+def _named(texts: Sequence[str], knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the knobs with those that have no names."""
+    names = ("target", "error")
+    twice = [name for name in names[: len(texts)] if name in knobs]
+    if twice or len(texts) > len(names):
+        raise SpecError(
+            f"{twice[0]} is given twice" if twice else "more than a target and an error",
+            value=texts[-1],
+            where="fail_function",
+            cure="Write fail_function('os.mkdir', 'OSError(ENOSPC)'), and the rest by name",
+        )
+    return {**dict(zip(names, texts, strict=False)), **knobs}
 
 
 def _joined(name: str, value: object) -> str:

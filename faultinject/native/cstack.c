@@ -188,43 +188,75 @@ fi_cstack_beyond(void *caller, const char *cfa)
 }
 
 static PyMemAllocatorEx learning_from;
-static void *gc_new; /* what the frame maker calls */
+static void *gc_new;     /* what the frame maker calls, unless it was inlined */
+static void *gets_frame; /* what calls the frame maker, unless more was inlined */
 
-/* The function that the frame maker is, is the one that called gc_new. */
+typedef struct {
+    void *below; /* the function that was passed last */
+    int passed;  /* the frame maker stands on the stack */
+} fi_learn;
+
+/* The function that the frame maker is, is the one that called gc_new; where that
+ * is inlined, the one that PyThreadState_GetFrame called. */
 static _Unwind_Reason_Code
 learn_at(struct _Unwind_Context *context, void *closure)
 {
-    int *seen = closure;
+    fi_learn *learn = closure;
     void *start = (void *)(uintptr_t)_Unwind_GetRegionStart(context);
-    if (*seen) {
+    if (learn->below == gc_new && gc_new != NULL) {
         frame_maker = start;
-        return _URC_END_OF_STACK;
     }
-    *seen = start == gc_new;
-    return _URC_NO_REASON;
+    else if (start == gets_frame) {
+        frame_maker = learn->below;
+    }
+    learn->below = start;
+    return frame_maker != NULL ? _URC_END_OF_STACK : _URC_NO_REASON;
 }
+
+static _Unwind_Reason_Code
+pass_at(struct _Unwind_Context *context, void *closure)
+{
+    fi_learn *learn = closure;
+    learn->passed |= (void *)(uintptr_t)_Unwind_GetRegionStart(context) == frame_maker;
+    return learn->passed ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+static int makes_others;
 
 static void *
 learning_malloc(void *context, size_t size)
 {
-    int seen = 0;
-    _Unwind_Backtrace(learn_at, &seen);
+    fi_learn learn = {0};
+    if (frame_maker == NULL) {
+        _Unwind_Backtrace(learn_at, &learn);
+    }
+    else {
+        _Unwind_Backtrace(pass_at, &learn);
+        makes_others |= learn.passed;
+    }
     return learning_from.malloc(context, size);
 }
 
 int
 fi_cstack_learn(void)
 {
+    enum { LARGE = 100 }; /* items: more than a tuple from a free list has */
     gc_new = dlsym(RTLD_DEFAULT, "_PyObject_GC_NewVar");
+    gets_frame = (void *)PyThreadState_GetFrame;
+    frame_maker = NULL;
     PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &learning_from);
     PyMemAllocatorEx hook = learning_from;
     hook.malloc = learning_malloc;
     PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &hook);
     PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get()); /* makes it */
+    /* Of all that is collected, a veto would leave nothing to fail. */
+    PyObject *other = frame_maker != NULL ? PyTuple_New(LARGE) : NULL;
     PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &learning_from);
+    Py_XDECREF(other);
     Py_XDECREF(frame);
+    PyErr_Clear();
     /* Inlined into its caller it has no address of its own. */
-    if (frame_maker == (void *)PyThreadState_GetFrame || frame_maker == (void *)fi_cstack_learn) {
+    if (makes_others || frame_maker == gets_frame || frame_maker == (void *)fi_cstack_learn) {
         frame_maker = NULL;
     }
     return frame_maker != NULL;

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from faultinject.campaign.outcome import Outcome
-from faultinject.campaign.record import SCHEMA, TestRecord, count_outcomes
+from faultinject.campaign.record import SCHEMA, TestRecord, count_outcomes, count_tried
 from faultinject.report.source import digest_of_file
 from faultinject.report.writing import write_file
 
@@ -27,6 +27,7 @@ def as_json(
     version: str,
     error_paths: dict[str, Any] | None = None,
     root: Path | None = None,
+    per: str = "test",
 ) -> dict[str, Any]:
     """Give the whole report as plain values.
 
@@ -37,16 +38,21 @@ def as_json(
             looked.
         root: the folder that the records' files are relative to. With it the report says
             what the files are like now, so that a reader can tell if they changed since.
+        per: ``test``, or ``suite``: each call site was tried in one test, and counts once.
     """
     counts = count_outcomes(records)
+    sites = sum(record.sites for record in records)
+    if per == "suite":
+        sites = count_tried(trial.replay for record in records for trial in record.trials)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "faultinject": version,
         "python": platform.python_version(),
+        "per": per,
         "tests": [record.as_json() for record in records],
         "summary": {
             "tests": len(records),
-            "sites": sum(record.sites for record in records),
+            "sites": sites,
             "trials": sum(counts.values()),
             "not_run": sum(record.not_run for record in records),
             "bad": sum(len(record.bad) for record in records),

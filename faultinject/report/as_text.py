@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from faultinject.campaign.outcome import Outcome
-from faultinject.campaign.record import say_defects
+from faultinject.campaign.record import count_tried, requested, say_defects, told_apart
 from faultinject.report.findings import Findings
 from faultinject.report.table import path_table
 
@@ -36,27 +36,43 @@ def as_text(report: dict[str, Any], *, everything: bool = False, missing: bool =
 
 def _tests(report: dict[str, Any], *, everything: bool) -> Iterator[str]:
     for test in report["tests"]:
-        lines = [line for trial in test["trials"] for line in _trial(trial, everything)]
+        shown = [trial for trial in test["trials"] if everything or _is_bad(trial)]
+        tokens = [trial["replay"] for trial in shown]
+        places = told_apart([_place(trial) for trial in shown], tokens, list(map(_asked, shown)))
+        lines = [line for at in zip(shown, places, strict=True) for line in _trial(*at)]
         lines += [f"  {note}" for note in test.get("notes", ())]
         if lines:
             yield test["nodeid"]
             yield from lines
 
 
-def _trial(trial: dict[str, Any], everything: bool) -> Iterator[str]:
-    own = trial.get("interpreter")
-    bad = trial.get("verdict", _verdict(trial)) == "bad" and not (trial.get("known") or own)
-    if not bad and not everything:
-        return
+def _is_bad(trial: dict[str, Any]) -> bool:
+    excused = trial.get("known") or trial.get("interpreter")
+    return trial.get("verdict", _verdict(trial)) == "bad" and not excused
+
+
+def _place(trial: dict[str, Any]) -> str:
     site = trial["site"]
     place = f"{site['file']}:{site['line']} in {site['function']}" if site else "no call site"
     hit = f", hit {trial['hit']}" if trial["hit"] > 1 else ""
+    return f"{trial['capability']} at {place}{hit}"
+
+
+def _asked(trial: dict[str, Any]) -> str:
+    unit, domain, caller, fault = (
+        str(trial.get(name) or "") for name in ("unit", "domain", "caller", "fault")
+    )
+    return requested(trial.get("size") or 0, unit, domain, caller, fault)
+
+
+def _trial(trial: dict[str, Any], place: str) -> Iterator[str]:
+    own = trial.get("interpreter")
     known = " (known)" if trial.get("known") else ""
     known += f" (CPython: {own})" if own else ""
     error = f": {trial['error']}" if trial["error"] else ""
     outcome = trial["outcome"].upper()
-    yield f"  {outcome:<11} {trial['capability']} at {place}{hit}{known}{error}"
-    if bad:
+    yield f"  {outcome:<11} {place}{known}{error}"
+    if _is_bad(trial):
         yield from (f"              left behind: {line}" for line in trial["leaks"])
         yield from (f"              {line}" for line in trial.get("details", ()))
         yield f"              replay: pytest --fail-alloc-replay={shlex.quote(trial['replay'])}"
@@ -74,7 +90,10 @@ def _totals(report: dict[str, Any]) -> str:
         for outcome in reversed(Outcome)
         if counts[outcome.value]
     ]
-    sites = sum(test["sites"] for test in report["tests"])
+    if report.get("per") == "suite":
+        sites = count_tried(trial["replay"] for trial in trials)
+    else:
+        sites = sum(test["sites"] for test in report["tests"])
     return (
         f"{_plural(len(report['tests']), 'test')}, {_plural(sites, 'call site')}, "
         f"{_plural(len(trials), 'trial')}" + (f": {', '.join(parts)}" if parts else "")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.record import named_caller
 
 # What each kind of error path is called where people read it.
 KINDS = {
@@ -234,7 +235,8 @@ def _trial(test: dict[str, Any], plain: dict[str, Any]) -> StruckTrial:
     size, unit = plain.get("size"), plain.get("unit")
     request = [f"{size} {unit}"] if size and unit else []
     request += [f"{plain['domain']} domain"] if plain.get("domain") else []
-    request += [plain["caller"].partition(" ")[0]] if plain.get("caller") else []
+    named = named_caller(plain.get("caller") or "")
+    request += [named] if named else []
     request = [plain["fault"]] if plain.get("fault") else request
     return StruckTrial(
         test=test["nodeid"],

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from faultinject.campaign.outcome import Outcome
+from faultinject.campaign.record import count_tried
 from faultinject.errors import UsageError
 
 # What decides the state of a path that several runs looked at: the first that any of them saw.
@@ -36,13 +37,15 @@ def merge(documents: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str
         return documents[0]
     digests = _digests(documents, names)
     tests = _tests(documents)
+    per = "suite" if all(document.get("per") == "suite" for document in documents) else "test"
     merged: dict[str, Any] = {
         "schema": documents[0]["schema"],
         "faultinject": _each(documents, "faultinject"),
         "python": _each(documents, "python"),
+        "per": per,
         "tests": tests,
         "sources": digests,
-        "summary": _summary(tests),
+        "summary": _summary(tests, per),
     }
     with_paths = [document for document in documents if "error_paths" in document]
     if with_paths:
@@ -108,12 +111,13 @@ def _badness(trial: dict[str, Any]) -> tuple[int, bool, int]:
     return _VERDICTS.index(verdict), known, _OUTCOMES.index(trial["outcome"])
 
 
-def _summary(tests: list[dict[str, Any]]) -> dict[str, int]:
+def _summary(tests: list[dict[str, Any]], per: str) -> dict[str, int]:
     trials = [trial for test in tests for trial in test["trials"]]
+    reached = sum(test["sites"] for test in tests)
     counts = Counter(trial["outcome"] for trial in trials)
     return {
         "tests": len(tests),
-        "sites": sum(test["sites"] for test in tests),
+        "sites": count_tried(trial["replay"] for trial in trials) if per == "suite" else reached,
         "trials": len(trials),
         "not_run": sum(test.get("not_run", 0) for test in tests),
         "bad": sum(_badness(trial)[:2] == (0, False) for trial in trials),

@@ -66,6 +66,7 @@ def _check(report: dict[str, Any], name: str) -> None:
     try:
         for number, test in enumerate(report["tests"]):
             where = f"{name}: tests[{number}]"
+            _expect(isinstance(test, dict), where)
             _expect(isinstance(test["nodeid"], str) and isinstance(test["sites"], int), where)
             _expect(isinstance(test["baseline"], str), f"{where}.baseline")
             _expect(isinstance(test.get("not_run", 0), int), f"{where}.not_run")
@@ -76,13 +77,18 @@ def _check(report: dict[str, Any], name: str) -> None:
         if "error_paths" in report:
             for number, file in enumerate(report["error_paths"]["files"]):
                 _check_paths(file, f"{name}: error_paths.files[{number}]")
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise UsageError(
-            "a report with a part missing", value=name, where=repr(error), cure=_CURE
+            "a report with a part missing", value=error.args[0], where=name, cure=_CURE
+        ) from None
+    except (TypeError, AttributeError) as error:
+        raise UsageError(
+            "a report with a wrong value", value=str(error), where=name, cure=_CURE
         ) from None
 
 
 def _check_trial(trial: dict[str, Any], where: str) -> None:
+    _expect(isinstance(trial, dict), where)
     _expect(trial["outcome"] in _OUTCOMES, f"{where}.outcome")
     _expect(isinstance(trial["hit"], int), f"{where}.hit")
     _expect(isinstance(trial["replay"], str), f"{where}.replay")
@@ -108,6 +114,7 @@ def _check_trial(trial: dict[str, Any], where: str) -> None:
 
 
 def _check_paths(file: dict[str, Any], where: str) -> None:
+    _expect(isinstance(file, dict), where)
     _expect(isinstance(file["file"], str), f"{where}.file")
     _expect(isinstance(file.get("digest"), str | None), f"{where}.digest")
     _expect(isinstance(file.get("unreadable"), str | None), f"{where}.unreadable")

@@ -30,6 +30,7 @@ from pytest_faultinject.cache import load_history, load_last_bad
 from pytest_faultinject.held import Held, held_reports
 from pytest_faultinject.isolations import WORKER, Isolations
 from pytest_faultinject.marks import check_marks, has_campaign, settings_of
+from pytest_faultinject.named_code import check_names
 from pytest_faultinject.progress import Progress
 from pytest_faultinject.repeat import Repeat, merged
 from pytest_faultinject.result import attach, attach_no_replay
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from pytest_faultinject.worker import Worker
 
 NAME = "faultinject-campaign"
+
+# What ends a whole run, wherever it comes up.
+INTERRUPTIONS = (KeyboardInterrupt, pytest.exit.Exception)
 
 
 def register(config: pytest.Config) -> None:
@@ -121,6 +125,8 @@ class Campaign:
         self._witness = witness
         self._serves = serves
         self._isolations = Isolations(config, setup, self._enter_child)
+        # What has ended a sweep before its time, until its test is told.
+        self._interruption: BaseException | None = None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
@@ -143,6 +149,7 @@ class Campaign:
         if others:
             self._config.hook.pytest_deselected(items=others)
         check_marks(items, self._setup.settings)
+        check_names(self._config, self._setup.settings.scope, self._remarks)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -156,9 +163,11 @@ class Campaign:
         finally:
             self._isolations.close()
             if untried := self._assignment.untried():
+                budget = self._assignment.budget
+                spent = "the budget was spent, or " if budget and budget.is_spent else ""
                 self._remarks.append(
-                    f"{plural(untried, 'foreseen trial')} not run: the tests that were to make "
-                    "them failed, did not run, or did not reach their call sites"
+                    f"{plural(untried, 'foreseen trial')} not run: {spent}the tests that were to "
+                    "make them failed, did not run, or did not reach their call sites"
                 )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_runtest_protocol")
@@ -320,6 +329,8 @@ class Campaign:
             attach_no_replay(held.call, record)
         else:
             attach(held.call, record, self._config)
+        if self._interruption is not None:
+            raise self._interruption
         if self._config.getoption("usepdb", False):
             self._debug(item, record, collected)
 
@@ -333,9 +344,12 @@ class Campaign:
         if self._repeat.is_on:
             return merged(item.nodeid, self._repeated(item, collected, turn, seconds, progress))
         with self._sweeper(item, settings, collected, phases, token, turn) as sweeper:
-            if token is not None:
-                return sweeper.replay(token, clean_seconds=seconds)
-            return sweeper.sweep(clean_seconds=seconds, progress=progress)
+            try:
+                if token is not None:
+                    return sweeper.replay(token, clean_seconds=seconds)
+                return sweeper.sweep(clean_seconds=seconds, progress=progress)
+            except INTERRUPTIONS as error:
+                return self._so_far(sweeper, error)
 
     def _repeated(
         self,
@@ -349,7 +363,18 @@ class Campaign:
             session = replace(setup.settings, foreign_code=self._setup.settings.foreign_code)
             settings = settings_of(item, session)
             with self._sweeper(item, settings, collected, setup.phases, tokens[0], turn) as sweeper:
-                yield sweeper.replay(*tokens, clean_seconds=seconds, progress=progress)
+                try:
+                    yield sweeper.replay(*tokens, clean_seconds=seconds, progress=progress)
+                except INTERRUPTIONS as error:
+                    yield self._so_far(sweeper, error)
+                    return
+
+    def _so_far(self, sweeper: Sweeper, error: BaseException) -> TestRecord:
+        """Give what a sweep has found until it was interrupted, if that is anything."""
+        if not sweeper.record.trials:
+            raise error
+        self._interruption = error
+        return sweeper.record
 
     @contextmanager
     def _sweeper(
@@ -443,7 +468,7 @@ class Campaign:
             raises=settings.raises,
             scope=settings.scope,
             interactive=True,
-            let_through=(KeyboardInterrupt, pytest.exit.Exception),
+            let_through=INTERRUPTIONS,
         )
         sweeper = Sweeper(subject, settings, Here(), name=item.nodeid, shown=self._shown)
         with self._in_this_process(True):

@@ -73,7 +73,7 @@ class ErrorPaths:
         self._root = config.rootpath
         self._remarks = remarks
         self._files = FilesUnderTest(config, setup.settings.scope)
-        self._exclusions = _exclusions()
+        self._exclusions = _exclusions(remarks)
         self._observer = choose_observer(
             Sources(self._files.covers, self._read, self._shown, self._files.places())
         )
@@ -223,7 +223,7 @@ class ErrorPaths:
         return found if len(wanted) == len(found.paths) else replace(found, paths=wanted)
 
 
-def _exclusions() -> Exclusions:
+def _exclusions(remarks: list[str]) -> Exclusions:
     """Exclude what the user's measurement excludes, or would if there were one."""
     measurement = Coverage.current()
     if measurement is None:
@@ -231,7 +231,7 @@ def _exclusions() -> Exclusions:
             measurement = Coverage(data_file=None)
         except CoverageException:
             return Exclusions()  # a broken configuration is coverage's to complain about
-    return Exclusions.of(measurement)
+    return Exclusions.of(measurement, tell=remarks.append)
 
 
 def _changed(name: str) -> str:

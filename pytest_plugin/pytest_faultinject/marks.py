@@ -18,7 +18,9 @@ from faultinject.campaign.choice import choose as choose_spec
 from faultinject.campaign.oracles.selection import parse_oracles
 from faultinject.campaign.plan import Hits
 from faultinject.campaign.settings import Settings
-from faultinject.errors import FaultInjectError
+from faultinject.capabilities import registry
+from faultinject.engine.spec import KNOBS, near
+from faultinject.errors import FaultInjectError, SpecError
 
 _OWN = ("raises", "strict", "max", "hits", "persistent", "timeout", "oracles")
 
@@ -83,12 +85,20 @@ def _choice(spec: Any, knobs: Mapping[str, Any], settings: Settings) -> Choice:
         if spec is not None
         else Choice(settings.swept, settings.random).capabilities
     )
+    _check_names(knobs, names)
     if not knobs:
         return choose_spec([spec] if spec is not None else ())
     if spec is not None and ":" in spec:
         raise TypeError("knobs stand in the SPEC or beside it, not in both")
     written = ",".join(f"{name}={_written(value)}" for name, value in knobs.items())
     return choose_spec([";".join(f"{name}:{written}" for name in names)])
+
+
+def _check_names(knobs: Iterable[str], capabilities: Iterable[str]) -> None:
+    known = {*_OWN, *KNOBS}.union(*(registry.knobs(name) for name in capabilities))
+    for name in knobs:
+        if name not in known:
+            raise SpecError("no such argument", value=name, cure=near(name, known))
 
 
 def _written(value: Any) -> str:

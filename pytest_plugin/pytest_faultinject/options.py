@@ -237,10 +237,10 @@ OPTIONS = (
     Option(
         "report",
         "texts",
-        "Where results go: term (a section at the end, with a table of error paths by file), "
-        "term-missing (the same, with the lines of those that never ran), github, json:FILE, "
-        "html:DIR, lcov:FILE, cobertura:FILE or sarif:FILE; repeatable. Default: the section, "
-        "with error paths in one sentence.",
+        "Where results go, besides the section at the end: term (a table of error paths by file "
+        "in it), term-missing (the same, with the lines of those that never ran), github, "
+        "json:FILE, html:DIR, lcov:FILE, cobertura:FILE or sarif:FILE; repeatable. Default: the "
+        "section alone, with error paths in one sentence.",
         "KIND[:PLACE]",
     ),
     Option(
@@ -332,6 +332,11 @@ def is_active(config: pytest.Config) -> bool:
     # An empty text is given as well, and refused later; a flag that is not given is False.
     implied = any(config.getoption(name) not in (None, False) for name in implying)
     return implied or bool(raw_value(config, OPTIONS[0])[0])
+
+
+def idle_options(config: pytest.Config) -> list[str]:
+    """Give what was typed although no campaign runs; what the ini file says waits for one."""
+    return [option.flag for option in OPTIONS if config.getoption(option.ini) not in (None, False)]
 
 
 def _read_text(option: Option, value: Any, where: str) -> str:

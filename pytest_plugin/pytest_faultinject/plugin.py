@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_faultinject.options import add_options, is_active
+from pytest_faultinject.options import add_options, idle_options, is_active
 
 if TYPE_CHECKING:
     from pytest_faultinject.fixture import FailAlloc
@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_faultinject.campaign import register
 
         register(config)
+    elif idle := idle_options(config):
+        from pytest_faultinject.idle import Idle
+
+        config.pluginmanager.register(Idle(idle), "faultinject-idle")
 
 
 @pytest.fixture

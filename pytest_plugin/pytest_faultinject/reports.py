@@ -33,15 +33,13 @@ class Reports:
 
     Attributes:
         outputs: files and folders.
-        term: whether there is a section at the end.
-        by_file: whether that has the table of error paths, a line per file.
+        by_file: whether the section at the end has the table of error paths, a line per file.
         missing: whether its table names the lines that were never reached.
         github: annotations and the job's summary, inside GitHub Actions.
         fail_under: how much of the error paths must be reached, in percent, or None.
     """
 
     outputs: tuple[Output, ...] = ()
-    term: bool = True
     by_file: bool = False
     missing: bool = False
     github: bool = False
@@ -64,7 +62,8 @@ class Reports:
         """Read what was asked for.
 
         Args:
-            texts: as ``--fail-alloc-report`` has them; without any there is a short section.
+            texts: as ``--fail-alloc-report`` has them; the section at the end is there with
+                any of them and with none.
             fail_under: what ``--fail-alloc-fail-under`` says.
             where: the option's name.
             place: from what was written, and where, to a path.
@@ -84,7 +83,6 @@ class Reports:
                 raise refusal(where, text, _ALLOWED)
         return cls(
             outputs=tuple(outputs),
-            term=bool(words & _SECTIONS) or not texts,
             by_file=bool(words & _SECTIONS),
             missing="term-missing" in words,
             github="github" in words,

@@ -13,6 +13,7 @@ import pytest
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
+from faultinject.campaign.outcome import Outcome
 from faultinject.campaign.record import TestRecord, TrialRecord
 from pytest_faultinject.stacks import cut_stacks
 from pytest_faultinject.words import colours_of, place_of, plural, replay_line
@@ -22,6 +23,9 @@ ATTRIBUTE = "faultinject"
 # So many tracebacks of one test are shown in full; the rest is in the JSON report
 # and under -vv.
 SHOWN_TRACEBACKS = 3
+
+# Of these the record says what is wrong afterwards, wherever the fault struck.
+_DAMAGE = (Outcome.CORRUPTED, Outcome.LEAKED, Outcome.UNRAISABLE)
 
 
 def attach(report: pytest.TestReport, record: TestRecord, config: pytest.Config) -> None:
@@ -64,11 +68,20 @@ class SweepRepr(TerminalRepr):
         """Write every bad trial: what failed, what became of it, how to run it again."""
         record = self._record
         tw.line("The test passes without faults. With one injected fault:")
-        for number, (trial, *others) in enumerate(_alike(record.bad)):
+        everything = self._config.get_verbosity() >= 2
+        groups = [[group] for group in _alike(record.bad)]
+        if not everything:
+            groups = _of_one_cause(groups)
+        for number, ((trial, *others), *elsewhere) in enumerate(groups):
             tw.line()
-            full = self._config.get_verbosity() >= 2 or number < SHOWN_TRACEBACKS
-            _write_trial(tw, trial, full=full)
+            _write_trial(tw, trial, full=everything or number < SHOWN_TRACEBACKS)
             tw.line(f"  replay: {replay_line(trial, record.nodeid, self._config)}")
+            if elsewhere:
+                more = others + [other for group in elsewhere for other in group]
+                # The one that is farthest from the first says most about the rest.
+                again = replay_line(more[-1], record.nodeid, self._config)
+                tw.line(f"  and {_count_more(more)}; replay {'one' if more[1:] else 'it'}: {again}")
+                continue
             for other in others:
                 tw.line(f"  the same{_which_hit(other)}{_request(other)}")
                 tw.line(f"  replay: {replay_line(other, record.nodeid, self._config)}")
@@ -93,6 +106,32 @@ def _alike(trials: Iterable[TrialRecord]) -> list[list[TrialRecord]]:
         alone = None if trial.domain or trial.fault else number
         groups.setdefault((place, came_to, alone), []).append(trial)
     return list(groups.values())
+
+
+def _of_one_cause(groups: list[list[list[TrialRecord]]]) -> list[list[list[TrialRecord]]]:
+    """Put those together that left the same behind, or broke the same, wherever they struck.
+
+    One bug is met once for each call site on the way. An error alone is not enough: many
+    end in the same ``MemoryError``, for many reasons.
+    """
+    found: dict[object, list[list[TrialRecord]]] = {}
+    for number, (group,) in enumerate(groups):
+        trial = group[0]
+        left = (trial.outcome, *trial.leaks, None, *trial.details)
+        error = None if trial.leaks else trial.error
+        is_told = trial.outcome in _DAMAGE and (trial.leaks or trial.details)
+        cause = (left, error) if is_told else number
+        found.setdefault(cause, []).append(group)
+    return list(found.values())
+
+
+def _count_more(trials: list[TrialRecord]) -> str:
+    """Give ``3 more with faults at cache.py:5, 7; ring.py:30``."""
+    lines: dict[str, dict[int, None]] = {}
+    for trial in trials:
+        lines.setdefault(trial.file, {})[trial.line] = None
+    places = "; ".join(f"{file}:{', '.join(map(str, sorted(at)))}" for file, at in lines.items())
+    return f"{len(trials)} more with {'faults' if trials[1:] else 'a fault'} at {places}"
 
 
 def _request(trial: TrialRecord) -> str:

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import faultinject
+from faultinject.campaign.c_unnamed import cannot_be_told
 from faultinject.campaign.known import write_known
 from faultinject.campaign.record import TestRecord
 from faultinject.report.as_json import as_json
+from faultinject.report.findings import Findings
 from pytest_faultinject.cache import save_history, save_last_bad
+from pytest_faultinject.hints import names_every_test, next_steps, say_strays
 from pytest_faultinject.isolations import ONCE_A_RUN
+from pytest_faultinject.named_code import OUTPUT, SOURCE
 from pytest_faultinject.properties import properties_of
 from pytest_faultinject.repeat import Repeat
 from pytest_faultinject.result import SweepRepr, record_of
@@ -48,6 +52,9 @@ class Results:
         self._records: list[TestRecord] = []
         self._properties: dict[str, list[tuple[str, str]]] = {}
         self._said: set[str] = set()
+        self._collected: list[str] = []
+        # Whether tests were left out, and whether somebody has interrupted the run.
+        self._is_part = self._is_cut_short = False
 
     def pytest_report_header(self) -> str:
         """Say in one line what this campaign is."""
@@ -66,7 +73,30 @@ class Results:
             parts.append("one trial replayed")
         if setup.last_bad and not repeats:
             parts.append(self._repeat.headline())
+        if "fail_pymem" in settings.swept and (said := cannot_be_told()):
+            parts.append(said)
         return "; ".join(parts)
+
+    def pytest_deselected(self) -> None:
+        """Remember that tests were left out."""
+        self._is_part = True
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember which tests there are."""
+        self._collected = [item.nodeid for item in session.items]
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember that the run was interrupted: else its numbers look like a whole run's."""
+        self._is_part = True
+        # pytest ends a run so as well, after an error of the collection for one.
+        self._is_cut_short = not isinstance(excinfo.value, pytest.Session.Interrupted)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker of pytest-xdist says of the options; all of them say the same."""
+        for line in getattr(node, "workeroutput", {}).get(OUTPUT, ()):
+            if line not in self._remarks:
+                self._remarks.append(line)
 
     def pytest_report_collectionfinish(self) -> str | None:
         """Say it where nothing of last time is among the tests."""
@@ -110,10 +140,17 @@ class Results:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the section at the end."""
-        if not hasattr(self._config, "workerinput"):
+        if not hasattr(self._config, "workerinput") and not self._config.option.collectonly:
             # What is repeated is repeated in the test that it was bad in.
             setup = replace(self._setup, per="test") if self._repeat.is_on else self._setup
-            write_summary(terminalreporter, self._records, setup, self._remarks, self._written)
+            write_summary(
+                terminalreporter,
+                self._records,
+                setup,
+                self._remarks,
+                self._written,
+                cut_short=self._is_cut_short,
+            )
             for line in self._for_github:
                 terminalreporter.write_line(line)
 
@@ -146,7 +183,7 @@ class Results:
         """Write the files that were asked for, and hold the threshold against the result."""
         self._written: list[str] = []
         self._for_github: list[str] = []
-        if hasattr(self._config, "workerinput"):
+        if hasattr(self._config, "workerinput") or self._config.option.collectonly:
             return
         if self._setup.token is None:  # one trial says nothing about the rest of its test
             self._remember()
@@ -173,19 +210,32 @@ class Results:
             version=faultinject.__version__,
             error_paths=self._error_paths(),
             root=self._config.rootpath,
+            per="test" if self._repeat.is_on else self._setup.per,
         )
-        if reports.term:
-            quiet = self._config.get_verbosity() < 0
-            self._written += reports.table(document, short=quiet)
+        quiet = self._config.get_verbosity() < 0
+        self._written += reports.table(document, short=quiet)
+        if not quiet:
+            self._written += self._hints(document)
         lines, complete = reports.write(document, self._config.rootpath)
         self._written += lines
         self._for_github = reports.tell_github(document, self._config)
         shortfall = reports.shortfall(document)
         if shortfall is not None:
             self._written.append(shortfall)
+        if any(line.startswith(f"{SOURCE}: ") for line in self._remarks):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
         passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if passed and (shortfall is not None or not complete):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _hints(self, document: dict[str, Any]) -> list[str]:
+        """Say which known problems are of no test, and what would reach more error paths."""
+        lines: list[str] = []
+        if not self._is_cut_short:
+            lines += next_steps(Findings.of(document), self._setup)
+        if names_every_test(self._config) and not self._is_part:
+            lines += say_strays(self._config, self._setup, self._collected)
+        return lines
 
     def _error_paths(self) -> dict[str, Any] | None:
         """Give what was observed of the error paths, as the JSON report has it."""

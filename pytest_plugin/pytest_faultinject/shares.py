@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from faultinject.campaign.record import BUDGET_SPENT, TestRecord
+from faultinject.campaign.record import BUDGET_SPENT, TestRecord, count_tried
 from pytest_faultinject.forecast import is_controller, is_wanted, obstacle
 from pytest_faultinject.setup import Setup
 from pytest_faultinject.words import plural
@@ -18,19 +18,22 @@ from pytest_faultinject.words import plural
 
 def count_sites(records: Iterable[TestRecord]) -> int:
     """Count the call sites that were tried, those of several tests once."""
-    # Of a token: the capability, the file and the place in it.
-    fields = (trial.replay.split("|", 4) for record in records for trial in record.trials)
-    return len({tuple(field[1:4]) for field in fields if field[1] != "random"})
+    return count_tried(trial.replay for record in records for trial in record.trials)
 
 
 def write_shares(
-    tr: pytest.TerminalReporter, records: list[TestRecord], setup: Setup, remarks: list[str]
+    tr: pytest.TerminalReporter,
+    records: list[TestRecord],
+    setup: Setup,
+    remarks: list[str],
+    *,
+    quiet: bool,
 ) -> None:
     """Say in which tests the call sites were tried, and what there was no time for."""
     notes = list(remarks)
     if is_controller(tr.config) and is_wanted(setup):
         notes.append(f"nobody looked ahead: {obstacle(tr.config, setup)}")
-    if setup.per == "suite" and is_wanted(setup) and records:
+    if setup.per == "suite" and is_wanted(setup) and records and not quiet:
         sites, tests = plural(count_sites(records), "call site"), plural(len(records), "test")
         ahead = not any(note.startswith("nobody looked ahead") for note in notes)
         which = f"the quickest of {tests}" if ahead else f"the first of {tests} to reach it"

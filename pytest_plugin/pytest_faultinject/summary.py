@@ -1,4 +1,7 @@
-"""The section at the end: how many trials, what became of them, what to do next."""
+"""The section at the end: how many trials, and what became of them.
+
+Not here: what was not tried, what is doubtful and what to do next (``.hints``).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from faultinject.campaign.record import (
     TrialRecord,
     count_outcomes,
     say_defects,
+    told_apart,
 )
+from pytest_faultinject.hints import write_doubts, write_untried
 from pytest_faultinject.setup import Setup
 from pytest_faultinject.shares import count_sites, write_shares
 from pytest_faultinject.words import colours_of, place_of, plural, replay_line, typed_node_id
@@ -24,22 +29,25 @@ def write_summary(
     setup: Setup,
     remarks: list[str],
     written: list[str],
+    *,
+    cut_short: bool,
 ) -> None:
-    """Write the section, as long as the verbosity allows."""
+    """Write the section, as long as the verbosity allows.
+
+    What was not tried is said in a quiet run as well.
+    """
     quiet = tr.config.get_verbosity() < 0
-    if not setup.reports.term and not written:
-        return
     if not quiet:
-        tr.section("fault injection", "=")
-    if setup.reports.term:
-        if tr.config.get_verbosity() >= 1 or setup.token is not None:
-            _write_trials(tr, records)
-        elif tr.config.getoption("tbstyle", "auto") == "no":
-            _write_bad(tr, records)
-        _write_totals(tr, records, setup)
-        if not quiet:
-            write_shares(tr, records, setup, remarks)
-            _write_hints(tr, records, setup)
+        tr.write_sep("=", "fault injection")
+    if tr.config.get_verbosity() >= 1 or setup.token is not None:
+        _write_trials(tr, records)
+    elif tr.config.getoption("tbstyle", "auto") == "no":
+        _write_bad(tr, records)
+    _write_totals(tr, records, setup)
+    write_shares(tr, records, setup, remarks, quiet=quiet)
+    write_untried(tr, records, setup, cut_short=cut_short)
+    if not quiet:
+        write_doubts(tr, records, setup)
     for line in written:
         tr.write_line(line)
 
@@ -69,10 +77,10 @@ def _write_trials(tr: pytest.TerminalReporter, records: list[TestRecord]) -> Non
     for record in records:
         if record.trials:
             tr.write_line(typed_node_id(tr.config, record.nodeid))
-        for trial in record.trials:
+        for trial, headline in zip(record.trials, _headlines(record.trials), strict=True):
             tr.write("  ")
             tr.write(f"{trial.outcome.value.upper():<11}", **_markup(trial.outcome))
-            tr.line(f" {_headline(trial)}")
+            tr.line(f" {headline}")
             if tr.config.get_verbosity() >= 2:
                 tr.line(f"              {replay_line(trial, record.nodeid, tr.config)}")
 
@@ -80,19 +88,30 @@ def _write_trials(tr: pytest.TerminalReporter, records: list[TestRecord]) -> Non
 def _write_bad(tr: pytest.TerminalReporter, records: list[TestRecord]) -> None:
     """With ``--tb=no`` nothing else would say how to run a bad trial again."""
     for record in records:
-        for trial in record.bad:
+        for trial, headline in zip(record.bad, _headlines(record.bad), strict=True):
             tr.write(f"{trial.outcome.value.upper():<11}", **_markup(trial.outcome))
-            tr.line(f" {_headline(trial)}")
+            tr.line(f" {headline}")
             tr.line(f"            {replay_line(trial, record.nodeid, tr.config)}")
 
 
-def _headline(trial: TrialRecord) -> str:
+def _headlines(trials: list[TrialRecord]) -> list[str]:
+    """Give one line for each trial of a test, no two alike if that can be."""
+    tokens = [trial.replay for trial in trials]
+    requests = [trial.request for trial in trials]
+    places = told_apart([_place(trial) for trial in trials], tokens, requests)
+    return [f"{place}{_end(trial)}" for place, trial in zip(places, trials, strict=True)]
+
+
+def _place(trial: TrialRecord) -> str:
     hit = f", hit {trial.hit}" if trial.hit > 1 else ""
+    return f"{trial.capability} at {place_of(trial)}{hit}"
+
+
+def _end(trial: TrialRecord) -> str:
     known = " (known)" if trial.known else ""
     known += f" (CPython: {trial.interpreter})" if trial.interpreter else ""
     reason = _reason(trial)
-    tail = f": {reason}" if reason else ""
-    return f"{trial.capability} at {place_of(trial)}{hit}{known}{tail}"
+    return f"{known}: {reason}" if reason else known
 
 
 def _reason(trial: TrialRecord) -> str | None:
@@ -104,50 +123,6 @@ def _reason(trial: TrialRecord) -> str | None:
     if trial.details and (damage or not trial.error):
         return trial.details[0]
     return trial.error
-
-
-def _write_hints(tr: pytest.TerminalReporter, records: list[TestRecord], setup: Setup) -> None:
-    if records and not any(record.sites or record.trials for record in records):
-        tr.write_line(
-            "No test reached a call site that can fail, so there was no trial. What is under "
-            "test is said by --fail-alloc-source, what fails by --fail-alloc-spec and "
-            "--fail-function.",
-            yellow=True,
-        )
-    if not records:
-        tr.write_line("No test was tried: only those are that pass by themselves.", yellow=True)
-    left_out = sum(record.not_run - record.over_budget for record in records)
-    if left_out:
-        tr.write_line(f"{plural(left_out, 'trial')} not run (--fail-alloc-max, -x)", yellow=True)
-    for record in records:
-        for note in record.notes:
-            tr.write_line(f"{typed_node_id(tr.config, record.nodeid)}: {note}", yellow=True)
-        for outcome, meaning in (
-            (Outcome.DIVERGED, "failed before the fault struck"),
-            (Outcome.NOT_REACHED, "never reached the call site"),
-        ):
-            missed = [trial for trial in record.trials if trial.outcome is outcome and trial.hit]
-            if missed:
-                tr.write_line(
-                    f"{typed_node_id(tr.config, record.nodeid)}: "
-                    f"{plural(len(missed), 'trial')} {meaning}: the test does not do the same "
-                    f"twice (first: {place_of(missed[0])})",
-                    yellow=True,
-                )
-    known = sum(trial.known for record in records for trial in record.trials)
-    if known:
-        tr.write_line(f"{plural(known, 'known problem')} ({setup.known_path}) did not fail the run")
-    whole = (
-        item
-        for item in records
-        if not item.not_run and not item.elsewhere and item.baseline == "passed"
-    )
-    gone = setup.known.gone(record.nodeid for record in whole)
-    if gone and setup.settings.shard is None:
-        tr.write_line(
-            f"{plural(gone, 'known problem')} of {setup.known_path} did not come up again: "
-            "run with --fail-alloc-update-known to drop what is mended"
-        )
 
 
 def _markup(outcome: Outcome) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from faultinject.campaign.record import (
     TrialRecord,
     count_outcomes,
     say_defects,
+    told_apart,
 )
 
 TRIAL = TrialRecord(
@@ -86,6 +87,31 @@ def test_defects_of_the_interpreter_are_counted_in_one_sentence() -> None:
     assert say_defects(["gh-2", "gh-1", "gh-1"]) == [three]
 
 
+def test_places_that_read_alike_are_told_apart_by_column_and_then_by_request() -> None:
+    alike = ["ring.py:4 in fill"] * 3
+
+    told = told_apart(
+        [*alike, "ring.py:5 in fill", "no call site", "no call site", "twice", "twice"],
+        [
+            *("1|p|r|fill+1.8@obj#34|1|t", "1|p|r|fill+1.8@mem#34|1|t", "1|p|r|fill+1.9|1|t"),
+            *("1|p|r|fill+2.9|1|t", "1|random|failslab|3|0|t", "cut"),
+            *("1|random|failslab|3|0|t", "1|random|failslab|3|1|t"),
+        ],
+        ["56 bytes, obj domain", "8 bytes, mem domain", *["8 bytes"] * 2, "", "", *["9 bytes"] * 2],
+    )
+
+    assert told == [
+        "ring.py:4 in fill, column 9 (56 bytes, obj domain)",
+        "ring.py:4 in fill, column 9 (8 bytes, mem domain)",
+        "ring.py:4 in fill, column 10",
+        "ring.py:5 in fill",
+        "no call site",
+        "no call site",
+        "twice",
+        "twice",
+    ]
+
+
 def test_strict_is_a_property_of_the_trial() -> None:
     assert not with_outcome(Outcome.PROPAGATED).bad
     assert with_outcome(Outcome.PROPAGATED, strict=True).bad
@@ -117,3 +143,13 @@ def test_outcomes_are_counted_over_all_tests() -> None:
     second.trials = [TRIAL]
 
     assert count_outcomes([first, second]) == {Outcome.LEAKED: 2, Outcome.RECOVERED: 1}
+
+
+def test_the_c_function_that_asked_is_said_where_it_has_a_name() -> None:
+    asked = replace(TRIAL, size=48, unit="bytes", domain="obj")
+
+    named = replace(asked, caller="PyList_New libpython3.11.so.1.0+0x1f0")
+    unnamed = replace(asked, caller="python3.11+0x114408")
+
+    assert named.request == "48 bytes, obj domain, PyList_New"
+    assert unnamed.request == "48 bytes, obj domain"

@@ -286,9 +286,9 @@ def test_functions_of_a_script_are_found_by_its_path(tmp_path: Path) -> None:
 def test_a_script_that_sweeps_when_it_is_imported_is_told_how_not_to(tmp_path: Path) -> None:
     ended = run_script(tmp_path, "sweep()")
 
-    assert ended.returncode == 0
-    assert "no trial was run" in ended.stdout
-    assert "Put the call under if __name__ == '__main__'" in ended.stdout
+    assert ended.returncode == 1
+    assert "no trial was run" in ended.stderr
+    assert "Put the call under if __name__ == '__main__'" in ended.stderr
 
 
 def test_functions_typed_at_a_prompt_are_refused(tmp_path: Path) -> None:

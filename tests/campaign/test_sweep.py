@@ -306,7 +306,7 @@ def test_a_random_trial_in_which_nothing_struck_is_told_as_that() -> None:
     report = sweep(capabilities="failslab:probability=0", trials=2, seed=1)
 
     assert [trial.outcome for trial in report.trials] == [Outcome.NOT_REACHED] * 2
-    assert str(report).splitlines()[1] == "  NOT_REACHED random faults, none of which struck"
+    assert str(report).splitlines()[-1] == "  NOT_REACHED random faults, none of which struck"
 
 
 def test_swept_and_random_capabilities_go_together() -> None:
@@ -461,30 +461,59 @@ def test_a_sweep_may_be_called_inside_a_running_event_loop() -> None:
     assert {trial.outcome for trial in report.trials} == {Outcome.PROPAGATED}
 
 
-def test_a_body_that_fails_clean_has_no_trials_and_the_report_says_why() -> None:
-    def body() -> None:
-        fi.kfree(fi.kmalloc(64))
-        raise LookupError("always")
-
-    report = sweep(body)
-
-    assert (report.trials, report.sites) == ([], 0)
-    assert "LookupError: always" in report.record.baseline
-    assert "no trial was run" in str(report)
+def fails_clean() -> None:
+    fi.kfree(fi.kmalloc(64))
+    raise LookupError("always")
 
 
-def test_a_body_that_dies_clean_has_no_trials_and_the_report_says_why() -> None:
-    report = sweep(lambda: os._exit(3))
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"body": fails_clean}, r"the body failed without a fault: LookupError: always \(sweep of"),
+        ({"body": fails_clean, "isolation": "none"}, "the body failed without a fault: Look"),
+        ({"body": fails_clean, "replay": "1|failslab|x.py|x+1.2|1|transient|x"}, "LookupError"),
+        ({"check": fails_clean}, "LookupError: always"),
+        ({"body": lambda: os._exit(3)}, "the clean census run exited with status 3"),
+        ({"body": lambda: time.sleep(3600), "timeout": 0.4}, "did not end in 0.4 seconds"),
+    ],
+    ids=["raises", "raises here", "replayed", "check", "dies", "hangs"],
+)
+def test_a_body_that_fails_clean_is_refused_with_what_it_did(
+    arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(fi.UsageError, match=f"no trial was run: .*{said}") as caught:
+        sweep(**arguments)
 
-    assert report.trials == []
-    assert "exited with status 3" in str(report)
+    assert "again" not in str(caught.value)
+    assert caught.value.name == "clean-run"
 
 
-def test_a_body_that_hangs_clean_is_ended_by_the_time_limit() -> None:
-    report = sweep(lambda: time.sleep(3600), timeout=0.4)
+def pair() -> None:
+    both = fi.kmalloc(8), fi.kmalloc(8)
+    for each in both:
+        fi.kfree(each)
+    if None in both:
+        raise MemoryError
 
-    assert report.trials == []
-    assert "0.4 seconds" in str(report)
+
+def test_trials_of_one_line_are_told_apart_in_the_text() -> None:
+    _, *lines = str(sweep(pair)).splitlines()
+
+    assert [line.partition(", ")[2] for line in lines] == [
+        "hit 1, column 12: MemoryError",
+        "hit 1, column 27: MemoryError",
+    ]
+
+
+def test_random_trials_that_inject_nothing_say_so_and_why() -> None:
+    spec = "fail_page_alloc:probability=1000,min_order=9"
+
+    report = sweep(capabilities=[spec, "failslab"], trials=3)
+
+    assert [trial.outcome for trial in report.trials[-3:]] == [Outcome.NOT_REACHED] * 3
+    (note,) = report.record.notes
+    assert note.startswith("nothing was injected in any of the 3 random trials: ")
+    assert sweep(capabilities="failslab:probability=1000", trials=3).record.notes == []
 
 
 def test_only_a_given_time_limit_bounds_the_first_clean_run(

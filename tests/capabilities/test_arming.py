@@ -150,8 +150,8 @@ def test_an_attribute_can_be_given_whole_and_is_not_used_up(probe: Probe) -> Non
         ({"min_size": True}, "min_size is not a whole number from 0: True"),
         ({"min_size": -1}, "min_size is not a whole number from 0: -1"),
         ({"ignore_all": 1}, "ignore_all is not true or false: 1"),
-        ({"nth": 0}, "fail_nth is not a whole number from 1: 0"),
-        ({"nth": None}, "fail_nth is not a whole number from 1"),
+        ({"nth": 0}, "faultinject: nth is not a whole number from 1: 0 (fail_probe). Give 1"),
+        ({"nth": None}, "nth is not a whole number from 1"),
         ({"all_tasks": "Y"}, "all_tasks is not true or false: 'Y'"),
         ({"profile": "linux"}, "no such profile: 'linux'"),
         ({"profile": 5}, "profile is not a word: 5"),
@@ -170,6 +170,14 @@ def test_a_wrong_knob_is_refused_before_anything_is_armed(
 
     assert message in str(caught.value)
     assert task.live == 0
+
+
+@pytest.mark.parametrize("texts", [("nth=2",), ("nth=2", "times=1"), (5, 6)])
+def test_knobs_without_a_name_are_refused_with_the_form(probe: Probe, texts: tuple) -> None:
+    with pytest.raises(
+        SpecError, match=r"a knob has no name: .* \(fail_probe\).*fail_probe\(nth=2"
+    ):
+        probe(*texts)
 
 
 def test_gates_are_attributes_of_what_is_in_force(probe: Probe) -> None:

@@ -1,6 +1,7 @@
 """fail_pymem as a capability: every form of arming, on real Python code."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,39 @@ def test_an_injection_names_the_line_that_allocated() -> None:
     assert injection.site is not None
     assert injection.site.file == __file__
     assert "build" in injection.site.function
+
+
+def test_the_memory_error_that_leaves_the_block_says_what_was_refused() -> None:
+    with pytest.raises(MemoryError) as caught, fi.fail_pymem(nth=10, domains="obj"):
+        build(50)
+
+    (note,) = caught.value.__notes__
+    assert note.startswith("faultinject: fail_pymem refused ")
+    assert " bytes (obj domain" in note
+    assert f" at {__file__}:" in note
+    assert " in build" in note
+
+
+def test_a_decorated_function_s_memory_error_has_the_note_as_well() -> None:
+    with pytest.raises(MemoryError) as caught:
+        fi.fail_pymem(build)(4)
+
+    assert "fail_pymem refused" in caught.value.__notes__[0]
+
+
+def test_a_memory_error_of_others_has_no_note() -> None:
+    with pytest.raises(MemoryError) as inside, fi.fail_pymem(probability=0):
+        raise MemoryError
+    around = MemoryError()
+    try:
+        raise around
+    except MemoryError:
+        with fi.fail_pymem(min_size=100_000) as armed, contextlib.suppress(MemoryError):
+            bytes(200_000)
+
+    assert len(armed.injections) == 1
+    assert not hasattr(inside.value, "__notes__")
+    assert not hasattr(around, "__notes__")
 
 
 def test_a_countdown_that_is_longer_than_the_block_comes_back_shortened() -> None:
@@ -92,8 +126,16 @@ def test_the_profile_small_leaves_large_blocks_alone() -> None:
 
 @pytest.mark.parametrize(
     "knobs",
-    [{"domains": "heap"}, {"domains": ""}, {"min_size": -1}, {"profile": "tiny"}, {"nth": 0}],
-    ids=["no domain", "empty", "negative", "no profile", "no call"],
+    [
+        {"domains": "heap"},
+        {"domains": ""},
+        {"min_size": -1},
+        {"min_size": 10, "max_size": 5},
+        {"profile": "small", "min_size": 513},
+        {"profile": "tiny"},
+        {"nth": 0},
+    ],
+    ids=["no domain", "empty", "negative", "crossed", "above the profile", "no profile", "no call"],
 )
 def test_a_wrong_knob_is_refused_and_leaves_nothing_armed(knobs: dict[str, object]) -> None:
     with pytest.raises(fi.SpecError), fi.fail_pymem(**knobs):  # type: ignore[arg-type]

@@ -111,6 +111,21 @@ def test_the_settings_of_a_measurement_are_taken_over_and_left_alone(tmp_path: P
     assert list(tmp_path.iterdir()) == [config]
 
 
+def test_without_a_plugin_that_is_not_installed_the_configuration_itself_still_excludes(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / ".coveragerc"
+    config.write_text("[run]\nplugins = nosuch\n[report]\nexclude_also = log_error\n")
+    users = Coverage(data_file=None, config_file=str(config))
+    told: list[str] = []
+
+    exclusions = Exclusions.of(users, tell=told.append)
+
+    assert left_of("try: a\nexcept A:\n    log_error()\n", exclusions) == ([], 1)
+    (remark,) = told
+    assert f"plugins = nosuch in {config}: ModuleNotFoundError" in remark
+
+
 def test_without_exclusions_everything_counts() -> None:
     source = "try: a\nexcept A:  # pragma: no cover\n    b\n"
 

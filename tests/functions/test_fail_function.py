@@ -267,6 +267,32 @@ def test_a_thread_that_began_before_fails_too() -> None:
     assert met == ["X", 1]
 
 
+def test_a_target_and_an_error_need_no_names_in_a_with_and_in_a_decorator() -> None:
+    @fi.fail_function("os.getpid", "OSError(EACCES)", times=1)
+    def asks() -> int:
+        return os.getpid()
+
+    with pytest.raises(PermissionError):
+        asks()
+    with pytest.raises(NameError), fi.fail_function("os.getpid", error="NameError"):
+        os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("texts", "knobs", "said"),
+    [
+        (("os.getpid",), {"target": "os.stat"}, "target is given twice: 'os.getpid'"),
+        (("os.getpid", "EIO"), {"error": "EPERM"}, "error is given twice: 'EIO'"),
+        (("os.getpid", "EIO", "after"), {}, "more than a target and an error: 'after'"),
+    ],
+)
+def test_texts_without_names_that_cannot_be_meant_are_refused(
+    texts: tuple[str, ...], knobs: dict[str, str], said: str
+) -> None:
+    with pytest.raises(fi.SpecError, match=said):
+        fi.fail_function(*texts, **knobs)
+
+
 def test_nothing_fails_inside_no_faults() -> None:
     with fi.fail_function(target="calling:plain", returns=0, times=-1), fi.no_faults():
         assert calling.plain() == 1
@@ -387,6 +413,7 @@ def test_the_command_line_fails_a_call_of_a_script(
 ) -> None:
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     script = tmp_path / "script.py"
     script.write_text("import os\ntry:\n    os.listdir('/')\nexcept OSError as e:\n    print(e)\n")
 

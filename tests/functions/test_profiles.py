@@ -50,6 +50,21 @@ def test_there_are_eight_profiles(tmp_path: Path) -> None:
     assert names(root=tmp_path) == OURS
 
 
+def test_rows_about_another_package_are_there_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def about_it() -> set[str]:
+        return {row.target for row in rows("database", root=tmp_path) if "aio" in row.target}
+
+    module = types.ModuleType("aiosqlite")
+    exec("class Connection:\n    async def commit(self): ...\nclass Cursor: ...", vars(module))
+    monkeypatch.setitem(sys.modules, "aiosqlite", module)
+    assert about_it() == {"aiosqlite.Connection.commit"}
+    monkeypatch.setitem(sys.modules, "aiosqlite", None)
+
+    assert about_it() == set()
+
+
 def test_the_help_of_the_option_names_them() -> None:
     (text,) = (option.help for option in OPTIONS if option.flag == "--fail-function")
 

@@ -298,6 +298,8 @@ WRONG = {
     "fail_alloc(3)": "the SPEC is a text such as 'failslab'",
     'fail_alloc(oracles="no-lock")': "Perhaps no-locks",
     "fail_alloc(oracles=[])": "no oracle is named",
+    "fail_alloc(rais=PoolEmpty)": "no such argument: 'rais'. Perhaps raises is meant",
+    "fail_alloc('failslab', min_ordr=1)": "no such argument: 'min_ordr'",
     'fail_alloc(raises="PoolEmpty")': "raises takes exception types, not 'PoolEmpty'",
     "fail_alloc(raises=[PoolEmpty])": "raises takes exception types",
     "fail_alloc(raises=(PoolEmpty, 3))": "raises takes exception types, not 3",

@@ -120,15 +120,6 @@ def test_quiet_leaves_the_totals_line_and_the_failures(project: pytest.Pytester)
     assert "faultinject: failslab; isolation" not in text
 
 
-def test_quiet_leaves_out_the_hints(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_it=GOOD)
-
-    result = pytester.runpytest_inprocess(SLAB, "-q")
-
-    assert result.outlines[1:2] == ["1 test, 0 call sites, 0 trials"]
-    assert "--fail-alloc-source" not in result.stdout.str()
-
-
 def test_verbose_has_a_line_for_each_trial_and_counts_them_beside_each_test(
     project: pytest.Pytester,
 ) -> None:
@@ -146,6 +137,28 @@ def test_verbose_has_a_line_for_each_trial_and_counts_them_beside_each_test(
         [
             "test_it.py::test_good PASSED (1 trial) *",
             "test_it.py::test_leaky FAILED (1 bad of 2 trials) *",
+        ]
+    )
+
+
+def test_trials_of_one_line_are_told_apart_by_their_column(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import faultinject as fi
+
+        def test_it():
+            both = fi.kmalloc(8), fi.kmalloc(8)
+            for each in both:
+                fi.kfree(each)
+        """
+    )
+
+    result = pytester.runpytest_inprocess(SLAB, "-v")
+
+    result.stdout.fnmatch_lines(
+        [
+            "*RECOVERED * failslab at test_it.py:4 in test_it, column 12",
+            "*RECOVERED * failslab at test_it.py:4 in test_it, column 27",
         ]
     )
 
@@ -201,6 +214,48 @@ def test_only_the_first_three_tracebacks_of_a_test_are_shown_unless_more_are_ask
         assert text.count("  > ---------- Captured stdout call ----------") == shown
         assert text.count("  > round 0") == shown
         assert text.count("  > round 2") == shown - 2
+
+
+def test_bad_trials_of_one_cause_are_told_together_and_all_of_them_under_vv(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import faultinject as fi
+
+
+        def test_it():
+            kept = fi.kmalloc(16, fi.GFP_KERNEL)
+            assert kept is not None
+            one = fi.kmalloc(24, fi.GFP_KERNEL)
+            if one is None:
+                raise MemoryError
+            two = fi.kmalloc(32, fi.GFP_KERNEL)
+            if two is None:
+                fi.kfree(one)
+                raise MemoryError
+            three = fi.kmalloc(40, fi.GFP_KERNEL)
+            if three is None:
+                fi.kfree(one)
+                fi.kfree(two)
+                raise MemoryError
+            for item in (kept, one, two, three):
+                fi.kfree(item)
+        """
+    )
+
+    plain = pytester.runpytest_inprocess(SLAB).stdout.str()
+    every = pytester.runpytest_inprocess(SLAB, "-vv").stdout.str()
+
+    assert plain.count("LEAKED with a failslab fault") == 1
+    assert plain.count("  replay: pytest --fail-alloc-replay=") == 2  # with that of what failed
+    (more,) = (line for line in plain.splitlines() if line.startswith("  and "))
+    assert more.startswith(
+        "  and 2 more with faults at test_it.py:10, 14; replay one: pytest --fail-alloc-replay='1|"
+    )
+    assert "test_it+10.12" in more
+    assert every.count("LEAKED with a failslab fault") == 3
+    assert every.count("  replay: pytest --fail-alloc-replay=") == 4
 
 
 def test_the_style_of_tracebacks_is_the_one_that_was_asked_for(project: pytest.Pytester) -> None:
