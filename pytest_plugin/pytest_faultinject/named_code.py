@@ -22,8 +22,6 @@ import pytest
 from faultinject.campaign.scope import Scope, Source
 from faultinject.errpaths import qualname
 
-SOURCE: Final = "--fail-alloc-source"
-
 OUTPUT: Final = "faultinject_names"
 """What a worker of pytest-xdist says of names, in its output."""
 
@@ -31,30 +29,30 @@ _LOCALS: Final = ".<locals>."
 
 
 def check_names(config: pytest.Config, scope: Scope, remarks: list[str]) -> None:
-    """Refuse a source that does not exist; remark on an omission that leaves nothing out.
+    """Remark on a source that does not exist, and on an omission that leaves nothing out.
 
-    A worker of pytest-xdist, which cannot refuse anything, tells its controller.
+    No more than that: a test may make the module, and import it, while it runs. A worker of
+    pytest-xdist tells its controller.
 
     Args:
         config: pytest's.
         scope: what the options name.
         remarks: sentences for the end are put here.
-
-    Raises:
-        pytest.UsageError: with what it may be meant to be.
     """
-    refused = [f"{SOURCE}: {trouble}" for source in scope.sources if (trouble := _trouble(source))]
-    idle = [
-        f"--fail-alloc-omit leaves nothing out: {trouble}"
-        for source in scope.omit
-        if (trouble := _trouble(source))
+    named = (
+        ("--fail-alloc-source names nothing", scope.sources),
+        ("--fail-alloc-omit leaves nothing out", scope.omit),
+    )
+    found = [
+        f"{what}: {trouble}"
+        for what, names in named
+        for name in names
+        if (trouble := _trouble(name))
     ]
     output: dict[str, list[str]] | None = getattr(config, "workeroutput", None)
     if output is not None:
-        output[OUTPUT] = refused + idle
-    elif refused:
-        raise pytest.UsageError(f"{refused[0]}. Name a package, module, function, file or folder")
-    remarks += idle
+        output[OUTPUT] = found
+    remarks += found
 
 
 def spec_of(name: str) -> ModuleSpec | None:

@@ -20,7 +20,7 @@ from faultinject.report.findings import Findings
 from pytest_faultinject.cache import save_history, save_last_bad
 from pytest_faultinject.hints import names_every_test, next_steps, say_strays
 from pytest_faultinject.isolations import ONCE_A_RUN
-from pytest_faultinject.named_code import OUTPUT, SOURCE
+from pytest_faultinject.named_code import OUTPUT
 from pytest_faultinject.properties import properties_of
 from pytest_faultinject.repeat import Repeat
 from pytest_faultinject.result import SweepRepr, record_of
@@ -222,8 +222,6 @@ class Results:
         shortfall = reports.shortfall(document)
         if shortfall is not None:
             self._written.append(shortfall)
-        if any(line.startswith(f"{SOURCE}: ") for line in self._remarks):
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
         passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if passed and (shortfall is not None or not complete):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

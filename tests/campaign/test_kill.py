@@ -232,7 +232,8 @@ def test_a_task_that_fills_its_memory_meets_the_limit_and_reports() -> None:
         held = []
         try:
             while True:
-                held.append(bytearray(8 << 20))
+                # Larger than what malloc serves from its heap, where earlier tests left room.
+                held.append(bytearray(40 << 20))
         except MemoryError:
             taken = sum(map(len, held))
         mark("leftovers")

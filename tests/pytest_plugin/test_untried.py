@@ -174,26 +174,25 @@ def test_a_source_of_coverages_that_does_not_exist_is_named(pytester: pytest.Pyt
         ),
     ],
 )
-def test_a_source_that_does_not_exist_is_refused_with_what_it_may_be(
+def test_of_a_source_that_does_not_exist_it_is_said_what_it_may_be(
     pytester: pytest.Pytester, source: str, answer: str
 ) -> None:
     pytester.makepyfile(leaf=LEAF, test_it=TEST_LEAF)
 
-    result = pytester.runpytest_inprocess(PYMEM, f"--fail-alloc-source={source}")
+    result = pytester.runpytest_inprocess(PYMEM, "-q", f"--fail-alloc-source={source}")
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: --fail-alloc-source: {answer}*"])
+    assert said(result, f"--fail-alloc-source names nothing: {answer}")
 
 
 @pytest.mark.parametrize(
     "source", ["leaf", "leaf:Tree", "leaf:Tree.grow.<locals>.twig", "leaf.py", "json.decoder"]
 )
-def test_a_source_that_exists_is_not(pytester: pytest.Pytester, source: str) -> None:
+def test_of_a_source_that_exists_nothing_is_said(pytester: pytest.Pytester, source: str) -> None:
     pytester.makepyfile(leaf=LEAF, test_it=TEST_LEAF)
 
     result = pytester.runpytest_inprocess(SLAB, f"--fail-alloc-source={source}")
 
-    assert result.ret == pytest.ExitCode.OK
+    assert not said(result, "--fail-alloc-source names nothing")
 
 
 def test_an_omission_that_does_not_exist_is_remarked_on(pytester: pytest.Pytester) -> None:
@@ -215,8 +214,7 @@ def test_the_workers_of_xdist_tell_what_does_not_exist(
         SLAB, "-q", "-n1", "--fail-alloc-source=nosuch", "--fail-alloc-omit=nosuchpkg"
     )
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert said(result, "--fail-alloc-source: there is no module 'nosuch'")
+    assert said(result, "--fail-alloc-source names nothing: there is no module 'nosuch'")
     assert said(result, "--fail-alloc-omit leaves nothing out: there is no module 'nosuchpkg'")
 
 
