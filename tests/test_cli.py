@@ -164,7 +164,13 @@ def test_a_script_that_cannot_be_compiled_is_told_of_as_python_does(tmp_path: Pa
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_interrupt_ends_the_process_as_it_ends_python(tmp_path: Path) -> None:
     path = tmp_path / "interrupted.py"
-    path.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n")
+    path.write_text(
+        "import os, signal\n"
+        # What a shell runs in the background was told to ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.pause()\n"
+    )
 
     ran = faultinject("run", "--", str(path))
 
