@@ -186,6 +186,20 @@ def test_what_only_a_trial_reaches_fails_in_a_second_order_and_is_replayed(tmp_p
     assert called(again, "test_save") == found[2:]
 
 
+def test_a_replay_sees_calls_where_the_campaign_saw_them_beside_allocations(
+    tmp_path: Path,
+) -> None:
+    both = ("--fail-alloc-spec=fail_pymem", *CALLS, "--fail-alloc-order=2")
+    campaign = run_in(tmp_path, FILES, *both, "-k", "size")
+
+    tokens = campaign.tokens("test_store.py::test_size")
+    assert {";order=2" in token for token in tokens} == {True}
+    (token, *_) = (token for token in tokens if token.startswith("1|fail_pymem|"))
+    again = run_in(tmp_path, FILES, f"--fail-alloc-replay={token}")
+    assert again.summary["trials"] == 1
+    assert "not_reached" not in again.outcomes("test_store.py::test_size")
+
+
 TWO_WAYS = """
 import os
 
